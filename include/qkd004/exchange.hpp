@@ -1,0 +1,93 @@
+// exchange: the seam to a transport: a request goes in, a response or an error comes out, once.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <variant>
+
+#include "qkd004/clock.hpp"
+#include "qkd004/message.hpp"
+
+namespace qkd004 {
+
+class key_ring;
+
+using any_request = std::variant<open_connect_request, get_key_request, close_request>;
+using any_response = std::variant<open_connect_response, get_key_response, close_response>;
+
+/// One request in flight. Its owner fills the first group and starts it; the transport completes it exactly once.
+/// Lifetime: stays where it is, with its key buffer, from start() until done().
+class call {
+ public:
+  call() = default;
+  call(const call&) = delete;
+  call& operator=(const call&) = delete;
+  virtual ~call() = default;
+
+  /// \name Before start()
+  any_request request;
+  time_point deadline = time_point::max();  ///< the transport completes the call by then, with status::timeout
+  std::span<std::byte> key_buffer;          ///< GET_KEY: where the key goes; a longer key is invalid_argument
+
+  /// \name After done()
+  any_response response;  ///< of the request's kind; get_key_response::key lies in key_buffer
+  std::error_code error;      ///< the transport failed: `response` says nothing
+
+  [[nodiscard]] bool done() const noexcept {
+    return done_.load(std::memory_order_acquire);  // pairs with the release in complete()
+  }
+
+  /// For the transport: the results are in place. Nothing touches the call after this returns.
+  void complete() noexcept {
+    on_complete();
+    done_.store(true, std::memory_order_release);  // pairs with the acquire in done()
+  }
+
+  /// For the owner, before it starts the same call again.
+  void rearm() noexcept {
+    error.clear();
+    done_.store(false, std::memory_order_relaxed);
+  }
+
+ protected:
+  /// Runs on whichever thread completes the call, before done() turns true. Must not block.
+  virtual void on_complete() noexcept {}
+
+ private:
+  std::atomic<bool> done_{false};
+};
+
+/// A way to one key manager. Implement the first three to write a transport.
+/// Threads: any number may call.
+class exchange {
+ public:
+  exchange() = default;
+  exchange(const exchange&) = delete;
+  exchange& operator=(const exchange&) = delete;
+  virtual ~exchange() = default;
+
+  /// Sends all of them, in this order, in one go where the transport can.
+  virtual void start(std::span<call* const> calls) = 0;
+
+  /// Returns when `c` is done, which is not later than shortly after its deadline. A transport without a thread of
+  /// its own does its work here.
+  virtual void wait(call& c) = 0;
+
+  /// Completes `c` with std::errc::operation_canceled if it is not done; its answer is dropped when it comes.
+  virtual void cancel(call& c) noexcept = 0;
+
+  /// Transports within this process: the ring of a stream this caller has opened, whose keys may be taken without
+  /// a call; else nullptr.
+  [[nodiscard]] virtual std::shared_ptr<key_ring> ring(const key_stream_id&) { return nullptr; }
+
+  /// Transports within this process: refills, expires and confirms what is due. Returns when it wants to be called
+  /// again, while somebody waits on a ring.
+  virtual time_point drive(time_point now) { return now; }
+};
+
+}  // namespace qkd004
