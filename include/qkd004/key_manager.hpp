@@ -1,0 +1,377 @@
+// key_manager: the whole of GS QKD 004 at one site as a state machine that does no I/O: requests, peer messages and
+// the time go in, answers and peer messages come out.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "qkd004/clock.hpp"
+#include "qkd004/key_pool.hpp"
+#include "qkd004/key_ring.hpp"
+#include "qkd004/key_service.hpp"
+#include "qkd004/key_source.hpp"
+#include "qkd004/key_stream_id.hpp"
+#include "qkd004/limits.hpp"
+#include "qkd004/message.hpp"
+#include "qkd004/peer_message.hpp"
+#include "qkd004/qos.hpp"
+#include "qkd004/result.hpp"
+#include "qkd004/routing.hpp"
+#include "qkd004/secret.hpp"
+#include "qkd004/status.hpp"
+
+namespace qkd004 {
+
+using link_id = std::uint32_t;  ///< of a link to a peer site
+
+/// The streams of one site. Two key managers whose links share a pair of key sources are peers: the one with the
+/// lower node id decides which octets of the link's key become which chunk of which stream (R1), and no chunk is
+/// delivered anywhere before both hold it (D10).
+/// Order of calls: `add_link* (connect (open_connect get_key* close)* disconnect)* shutdown`, with link_up, receive,
+/// link_down and advance in between.
+/// Threads: one at a time. The rings it hands out are for any thread.
+class key_manager final : public key_service {
+ public:
+  /// Fills octets with unpredictable ones.
+  using random_function = std::function<void(std::span<std::byte>)>;
+
+  /// What a key manager has to say, from inside its functions. An implementation must not call it back from here.
+  class events {
+   public:
+    virtual void answer(const caller&, const open_connect_response&) = 0;
+    /// Lifetime: the key is there during this call only.
+    virtual void answer(const caller&, const get_key_response&) = 0;
+    virtual void answer(const caller&, const close_response&) = 0;
+    /// To the peer of that link; messages arrive in order or not at all.
+    virtual void send(link_id, peer::message&&) = 0;
+    /// The connection to that peer is of no more use.
+    virtual void link_failed(link_id, const std::string& why) = 0;
+    /// Something an operator wants to know; never an octet of key.
+    virtual void note(std::string_view) {}
+
+   protected:
+    events() = default;
+    events(const events&) = default;
+    events& operator=(const events&) = default;
+    ~events() = default;
+  };
+
+  struct options {
+    std::string node;                     ///< this site's id, unlike any peer's
+    std::vector<std::string> local_uris;  ///< further URIs that are this site's; `x*` stands for all that begin so
+    qkd004::limits limits;
+    bool insist_on_peer = false;          ///< GET_KEY gives 3 until the peer application has opened (D10)
+    /// Whether a principal may open a stream for a URI of this site; empty: everyone for all (D9).
+    std::function<bool(std::string_view principal, std::string_view uri)> may_open;
+  };
+
+  struct link_options {
+    std::string name;                       ///< equal at both sites
+    std::string peer;                       ///< node id of the other site
+    std::vector<std::string> destinations;  ///< further nodes or URIs this link leads to; `x*` as above
+  };
+
+  /// Chunks of a stream at this side: bound = acknowledged + expired + discarded + live, at all times. Clause: R7.
+  using balance = key_ring::balance;
+
+  /// `random` feeds KSIDs and this instance's id, and must be the system's generator outside of tests.
+  key_manager(options o, secret_arena arena, random_function random, events& out)
+      : options_{std::move(o)}, arena_{std::move(arena)}, random_{std::move(random)}, out_{out} {
+    random_(std::as_writable_bytes(std::span{instance_}));
+  }
+  key_manager(const key_manager&) = delete;
+  key_manager& operator=(const key_manager&) = delete;
+
+  /// Adds a peer. The source stays the caller's and outlives the manager.
+  /// Returns invalid_argument: the peer's node id is empty, this site's own, or taken by another link.
+  [[nodiscard]] result<link_id> add_link(link_options o, key_source& source);
+
+  /// \name Applications
+  ///@{
+  [[nodiscard]] connection_id connect(std::string principal) override;
+  void disconnect(connection_id id, time_point now) override;
+  void open_connect(caller who, const open_connect_request& request, time_point now) override;
+  void get_key(caller who, const get_key_request& request, time_point now) override;
+  void close(caller who, const close_request& request, time_point now) override;
+
+  /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
+  /// the peer has not accepted the stream yet.
+  [[nodiscard]] std::shared_ptr<key_ring> ring(connection_id who, const key_stream_id& id);
+  ///@}
+
+  /// \name Peers
+  ///@{
+  void link_up(link_id id, time_point now);
+  void link_down(link_id id, time_point now);
+  void receive(link_id id, peer::message&& message, time_point now);
+  [[nodiscard]] bool link_ready(link_id id) const { return links_.at(id)->at == stage::ready; }
+  ///@}
+
+  void advance(time_point now) override;
+  [[nodiscard]] time_point next_deadline(time_point now) const override;
+  void shutdown(time_point now) override;
+
+  [[nodiscard]] std::optional<balance> stream_balance(const key_stream_id& id) const {
+    const stream* s = find(id);
+    return s == nullptr || !s->ring ? std::nullopt : std::optional{s->ring->tally()};
+  }
+  [[nodiscard]] counters totals() const override {
+    counters c = totals_;
+    c.streams = streams_.size();
+    c.waiting = waiting_.size();
+    return c;
+  }
+  [[nodiscard]] const std::string& node() const noexcept override { return options_.node; }
+  [[nodiscard]] const instance_id& instance() const noexcept override { return instance_; }
+  [[nodiscard]] const qkd004::limits& bounds() const noexcept { return options_.limits; }
+
+ private:
+  using principal_id = std::uint32_t;
+  static constexpr principal_id anonymous = 0;
+
+  /// How far a link got with its present connection.
+  enum class stage : std::uint8_t { down, greeting, starting, ready, failed };
+
+  struct connection {
+    principal_id principal = anonymous;
+    std::vector<key_stream_id> used;  ///< streams that name this connection among their users
+    std::size_t waiting = 0;
+  };
+
+  /// A call that was not answered yet.
+  struct waiting_call {
+    caller who;
+    key_stream_id stream;
+    std::optional<get_key_request> get_key;  ///< none: an OPEN_CONNECT that waits for the peer application
+  };
+  using waiting_map = std::multimap<time_point, waiting_call>;
+
+  struct user {
+    connection_id connection;
+    std::uint64_t epoch;
+  };
+
+  struct stream {
+    key_stream_id id;
+    std::uint64_t serial = 0;
+    link_id via = 0;
+    std::string source;
+    std::string destination;
+    qos quality;
+    bool strict_once = false;
+
+    bool registered_here = false;  ///< the first OPEN_CONNECT was at this side: its Min_bps is promised here
+    bool settled = false;          ///< both key managers know the stream and agree on it
+    bool open = false;             ///< an application of this side has opened it
+    bool peer_open = false;
+    bool peer_closed = false;
+    principal_id owner = anonymous;
+    std::uint64_t epoch = 0;
+    std::vector<user> users;
+    std::vector<waiting_map::iterator> waiting;
+
+    std::shared_ptr<key_ring> ring;
+    std::uint32_t window = 0;      ///< chunks between the lowest that a side holds and the highest allocated
+    std::uint64_t allocated = 0;   ///< allocator: next index to bind
+    std::uint64_t peer_low = 0;    ///< allocator: lowest index the peer holds
+    std::uint64_t marked_low = 0;  ///< the other: lowest_held() last told to the allocator
+    time_point marked_at{};
+    bool wanted = false;           ///< the other: told the allocator that a caller waits
+    bool attached = false;         ///< its ring was handed out: takers are not seen
+    time_point asked{};            ///< last sign of a reader at either side (D15)
+    time_point ends = time_point::max();  ///< closed by the peer, never opened here: when it goes (D16)
+    time_point announce_again = time_point::max();
+
+    std::uint64_t turn = 0;        ///< position in the link's schedule: octets over weight
+    bool hungry = false;           ///< stands in the link's schedule
+    double tokens = 0;             ///< octets that Max_bps still allows
+    time_point tokens_at{};
+  };
+
+  struct binding {
+    peer::bind bind;
+    bool stored = false;
+  };
+
+  struct link {
+    link_options options;
+    key_source* source = nullptr;
+    link_id id = 0;
+    bool allocates = false;  ///< this site has the lower node id (R1)
+
+    stage at = stage::down;
+    bool has_session = false;
+    std::uint64_t greeted_position = 0;  ///< of the source, as it stood in the hello that was sent
+    instance_id peer_instance{};
+    key_source_check check{};
+    bool source_ended = false;
+
+    key_pool pool;
+    std::uint64_t bound = 0;          ///< position of the first octet that no stream has
+    std::deque<binding> outstanding;  ///< allocator: sent and not confirmed
+    std::deque<peer::bind> deferred;  ///< the other: received before its blocks
+    std::deque<binding> recent;       ///< the other: confirmed, kept to compare with repetitions
+
+    std::set<std::pair<std::uint64_t, std::uint64_t>> schedule;  ///< (turn, serial) of hungry streams
+    std::uint64_t turn = 0;                                      ///< of the stream that was served last
+    std::multimap<time_point, key_stream_id> throttled;          ///< hungry once their Max_bps allows
+    std::uint64_t promised_bps = 0;                              ///< sum of Min_bps given from this side
+    std::set<key_stream_id> closing;  ///< closed here, and the peer has not said that it knows
+  };
+
+  struct route {
+    link* via = nullptr;
+    std::string_view local;
+  };
+
+  // What one allocation takes at most, so that streams of equal weight alternate.
+  static constexpr std::uint32_t quantum_chunks = 32;
+  static constexpr std::size_t max_deferred = 4'096;
+  static constexpr auto mark_delay = std::chrono::milliseconds{20};
+  static constexpr auto sweep_interval = std::chrono::milliseconds{250};
+  static constexpr auto announce_retry = std::chrono::seconds{1};
+
+  // look-up
+  [[nodiscard]] stream* find(const key_stream_id& id) {
+    const auto it = streams_.find(id);
+    return it == streams_.end() ? nullptr : it->second.get();
+  }
+  [[nodiscard]] const stream* find(const key_stream_id& id) const {
+    return const_cast<key_manager*>(this)->find(id);
+  }
+  [[nodiscard]] link& link_of(const stream& s) { return *links_[s.via]; }
+  [[nodiscard]] bool is_local(std::string_view uri) const {
+    return node_of(uri) == options_.node || matches_any(options_.local_uris, uri);
+  }
+  [[nodiscard]] link* leads_to(std::string_view uri);
+  [[nodiscard]] result<route> find_route(std::string_view source, std::string_view destination);
+  [[nodiscard]] static bool same_ends(const stream& s, std::string_view source, std::string_view destination) {
+    return (s.source == source && s.destination == destination) ||
+           (s.source == destination && s.destination == source);
+  }
+
+  // OPEN_CONNECT
+  [[nodiscard]] qos_offer offer_of(const link& l) const;
+  [[nodiscard]] key_ring::options ring_shape(const qos& q) const;
+  [[nodiscard]] result<void> make_ring(stream& s);
+  [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
+  void resume(stream& s, caller who, time_point now);
+  void register_first(route r, caller who, const open_connect_request& request, time_point now);
+  void answer_open(caller who, const stream& s, status outcome);
+  void refuse_open(caller who, const open_connect_request& request, status outcome) {
+    open_connect_response r;
+    r.outcome = outcome;
+    r.quality = request.quality;
+    r.stream = request.stream;
+    out_.answer(who, r);
+  }
+  void note_user(stream& s, caller who);
+  void peer_opened(stream& s);
+
+  // GET_KEY
+  [[nodiscard]] status admit(stream* s, caller who);
+  [[nodiscard]] bool try_get_key(stream& s, caller who, const get_key_request& request, time_point now);
+  void answer_get_key(caller who, const stream& s, status outcome) {
+    get_key_response r;
+    r.outcome = outcome;
+    r.index = s.ring ? s.ring->lowest_live() : 0;
+    if (outcome == status::metadata_size_insufficient) r.metadata_needed = metadata_json_size;
+    out_.answer(who, r);
+  }
+  void serve_waiting(stream& s, time_point now);
+
+  // waiting calls
+  void wait(stream& s, waiting_call c, time_point deadline);
+  void forget(waiting_map::iterator it);
+  void answer_waiting(stream& s, status outcome);
+  void answer_timed_out(const waiting_call& c);
+
+  // ends of streams
+  /// closed: here, the peer must learn of it; ended: the peer closed long ago; lost: with the peer's old instance;
+  /// withdrawn: the peer never took it.
+  enum class ending : std::uint8_t { closed, ended, lost, withdrawn };
+  void remove(stream& s, ending how, status tell);
+  void end_peer(stream& s, time_point now);
+  void finish_if_drained(stream& s, time_point now);
+
+  // links
+  void send(link& l, peer::message&& m) { out_.send(l.id, std::move(m)); }
+  void fail(link& l, stage to, const std::string& why) {
+    l.at = to;
+    l.deferred.clear();
+    out_.link_failed(l.id, why);
+  }
+  void announce(const stream& s);
+  void reset_session(link& l, const instance_id& peer_instance);
+  void become_ready(link& l, time_point now);
+  void on(link& l, peer::hello&& m, time_point now);
+  void on(link& l, const peer::start& m, time_point now);
+  void on(link& l, const peer::announce& m, time_point now);
+  void on(link& l, const peer::accept& m, time_point now);
+  void on(link& l, const peer::refuse& m, time_point now);
+  void on(link& l, const peer::bind& m, time_point now);
+  void on(link& l, const peer::confirm& m, time_point now);
+  void on(link& l, const peer::mark& m, time_point now);
+  void on(link& l, const peer::close& m, time_point now);
+  void on(link& l, const peer::closed& m, time_point now);
+  void on(link& l, const peer::fault& m, time_point now);
+  void adopt(stream& s, const qos& quality, bool strict_once);
+  void settle(stream& s, std::uint32_t peer_window, time_point now);
+
+  // key
+  void refill(link& l, std::uint64_t want, time_point now);
+  void ask_for_more(stream& s, time_point now);
+  void released(stream& s, time_point now);
+  void enqueue(link& l, stream& s);
+  void allocate(link& l, time_point now);
+  [[nodiscard]] std::uint32_t window_room(const stream& s) const;
+  [[nodiscard]] std::uint32_t bucket_room(stream& s, std::uint32_t most, time_point now);
+  [[nodiscard]] bool is_throttled(const stream& s) const {
+    const std::uint64_t rate = links_[s.via]->source->capabilities().rate_bps;
+    return s.quality.max_bps != 0xffff'ffffU && (rate == 0 || s.quality.max_bps < rate);
+  }
+  void publish(stream& s, link& l, const peer::bind& b, time_point now);
+  void apply_deferred(link& l, time_point now);
+
+  options options_;
+  secret_arena arena_;
+  random_function random_;
+  events& out_;
+  instance_id instance_{};
+
+  std::vector<std::unique_ptr<link>> links_;
+  std::unordered_map<key_stream_id, std::unique_ptr<stream>> streams_;
+  std::map<std::uint64_t, stream*> by_serial_;  ///< in order of registration
+  std::unordered_map<key_stream_id, principal_id> retired_;  ///< closed, and by whom: a repeated CLOSE gets 0
+  std::vector<connection> connections_{1};
+  std::vector<connection_id> free_connections_;
+  std::map<std::string, principal_id, std::less<>> principals_{{std::string{anonymous_principal}, anonymous}};
+  waiting_map waiting_;
+  std::set<key_stream_id> attached_;  ///< streams whose rings were handed out
+  std::set<key_stream_id> unmarked_;  ///< streams whose allocator was not told of the latest lowest_held()
+  secret_bytes scratch_;
+  std::uint64_t next_serial_ = 1;
+  time_point next_sweep_{};
+  time_point next_look_ = time_point::max();  ///< at streams that are attached or unmarked
+  counters totals_;
+  bool down_ = false;
+};
+
+}  // namespace qkd004
+
+#include "qkd004/key_manager.ipp"
