@@ -1,0 +1,299 @@
+// client and key_stream, over a transport that stands here and nowhere in the library, and over pair().
+#include "qkd004/client.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <map>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "qkd004/in_process.hpp"
+
+using namespace qkd004;
+using namespace std::chrono_literals;
+
+namespace {
+
+const open_connect_request a_to_b{"qkd://alice@A", "qkd://bob@B"};
+
+std::vector<std::byte> copy(const key_chunk& c) { return {c.bytes().begin(), c.bytes().end()}; }
+
+/// A transport of a user's own: it has no ring to give, and loses what it is told to.
+class lossy_exchange final : public exchange {
+ public:
+  lossy_exchange(std::shared_ptr<in_process_link> link, std::size_t site)
+      : inner_{std::make_shared<in_process_exchange>(std::move(link), site, "anonymous")} {}
+
+  void start(std::span<call* const> calls) override {
+    inner_->start(calls);
+    for (call* c : calls) {
+      started += 1;
+      if (started == lose) {  // the reply is lost: the server has served, the caller gets an error
+        inner_->wait(*c);
+        if (!c->key_buffer.empty()) std::memset(c->key_buffer.data(), 0, c->key_buffer.size());
+        c->error = std::make_error_code(std::errc::connection_reset);
+      }
+    }
+  }
+  void wait(call& c) override { inner_->wait(c); }
+  void cancel(call& c) noexcept override { inner_->cancel(c); }
+
+  int started = 0;
+  int lose = -1;
+
+ private:
+  std::shared_ptr<exchange> inner_;
+};
+
+}  // namespace
+
+TEST_CASE("pair: gives the same keys at both ends, each once") {
+  auto [a, b] = pair();
+  auto at_a = a.open_connect(a_to_b).value();
+  CHECK(at_a.outcome() == status::peer_not_connected);
+  auto request = a_to_b;
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  CHECK(at_b.outcome() == status::success);
+  std::set<std::vector<std::byte>> seen;
+  for (std::uint64_t i = 0; i < 1'000; ++i) {
+    const auto x = at_a.next_key().value();
+    const auto y = at_b.next_key().value();
+    REQUIRE(x.index == i);
+    REQUIRE(y.index == i);
+    REQUIRE(copy(x) == copy(y));
+    REQUIRE(seen.insert(copy(x)).second);
+  }
+  CHECK(at_a.get_key(3).error() == make_error_code(status::index_not_available));
+}
+
+TEST_CASE("pair: delivers every key to two threads at each end, whatever they do") {
+  auto [a, b] = pair();
+  auto at_a = a.open_connect(a_to_b).value();
+  auto request = a_to_b;
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  constexpr std::uint64_t keys = 20'000;
+  std::vector<std::vector<std::byte>> got_a(keys);
+  std::vector<std::vector<std::byte>> got_b(keys);
+  std::atomic<std::uint64_t> count_a{0};
+  std::atomic<std::uint64_t> count_b{0};
+  const auto read = [](key_stream& s, auto& into, auto& count) {
+    while (count.fetch_add(1) < keys) {
+      auto c = s.next_key();
+      if (!c) return;
+      into[c->index] = copy(*c);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&] { read(at_a, got_a, count_a); });
+    threads.emplace_back([&] { read(at_b, got_b, count_b); });
+  }
+  for (auto& t : threads) t.join();
+  for (std::uint64_t i = 0; i < keys; ++i) {
+    REQUIRE(got_a[i].size() == 32);
+    REQUIRE(got_a[i] == got_b[i]);
+  }
+}
+
+TEST_CASE("key_stream: takes runs, and keys into the caller's memory") {
+  auto [a, b] = pair();
+  auto at_a = a.open_connect(a_to_b).value();
+  auto request = a_to_b;
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  std::vector<std::byte> x(64 * 32);
+  std::vector<std::byte> y(32);
+  const auto run = at_a.next_keys_into(x).value();
+  CHECK(run.first == 0);
+  CHECK(run.count == 64);
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    REQUIRE(at_b.next_key_into(y).value() == i);
+    REQUIRE(std::memcmp(y.data(), x.data() + i * 32, 32) == 0);
+  }
+  CHECK(at_a.next_key_into(std::span{y}.first(31)).error() == make_error_code(status::invalid_argument));
+  CHECK(at_a.next_key().value().index == 64);
+}
+
+TEST_CASE("key_stream: waits for the other side up to Timeout when it runs ahead") {
+  auto [a, b] = pair();
+  auto request = a_to_b;
+  request.quality.timeout_ms = 300;
+  auto at_a = a.open_connect(request).value();
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  for (int i = 0; i < 128; ++i) REQUIRE(at_a.next_key());
+  CHECK(at_a.try_next_key().error() == make_error_code(status::insufficient_key));
+  const auto from = boot_clock::now();
+  CHECK(at_a.next_key().error() == make_error_code(status::timeout));
+  const auto took = boot_clock::now() - from;
+  CHECK(took >= 300ms);
+  CHECK(took < 3s);
+  std::thread reader{[&] {
+    for (int i = 0; i < 128; ++i) (void)at_b.next_key();
+  }};
+  CHECK(at_a.next_key().value().index == 128);
+  reader.join();
+}
+
+TEST_CASE("key_stream: ends blocked readers when it is closed, and the other end reads on") {
+  auto [a, b] = pair();
+  auto at_a = a.open_connect(a_to_b).value();
+  auto request = a_to_b;
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  std::error_code error;
+  std::thread reader{[&] { error = at_a.get_key(5'000).error(); }};
+  CHECK(at_a.close());
+  CHECK(at_a.close());
+  reader.join();
+  CHECK(error == make_error_code(status::unknown_key_stream));
+  CHECK(at_b.next_key());
+  CHECK(a.open_connect(request).error() == make_error_code(status::ksid_in_use));
+}
+
+TEST_CASE("key_stream: closes when it goes, unless it was detached") {
+  auto [a, b] = pair();
+  key_stream_id id;
+  {
+    auto s = a.open_connect(a_to_b).value();
+    id = s.id();
+    s.detach();
+  }
+  auto request = a_to_b;
+  request.stream = id;
+  {
+    auto resumed = a.open_connect(request);
+    REQUIRE(resumed);
+    CHECK(resumed->next_key().value().index == 0);
+  }
+  CHECK(a.open_connect(request).error() == make_error_code(status::ksid_in_use));
+}
+
+TEST_CASE("key_stream: is fenced off when somebody resumes its stream") {  // R3
+  const auto link = std::make_shared<in_process_link>(pair_options{});
+  auto one = connect(link, 0, "alice");
+  auto two = connect(link, 0, "alice");
+  auto first = one.open_connect(a_to_b).value();
+  CHECK(first.next_key());
+  auto request = a_to_b;
+  request.stream = first.id();
+  auto second = two.open_connect(request).value();
+  CHECK(first.next_key().error() == make_error_code(status::not_authorized));
+  CHECK(second.next_key().value().index == 1);
+  first.detach();
+}
+
+TEST_CASE("key_stream: carries a counter-proposal when the QoS cannot be met") {  // D5
+  auto [a, b] = pair();
+  auto request = a_to_b;
+  request.quality.key_chunk_size = 1 << 30;
+  auto refused = a.open_connect(request).value();
+  CHECK(refused.outcome() == status::qos_not_met);
+  CHECK(refused.next_key().error() == make_error_code(status::qos_not_met));
+  request.quality = refused.quality();
+  CHECK(a.open_connect(request).value().outcome() == status::peer_not_connected);
+}
+
+TEST_CASE("key_stream: gives a forked child an error and never a key") {
+  auto [a, b] = pair();
+  auto at_a = a.open_connect(a_to_b).value();
+  CHECK(at_a.next_key());
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::array<std::byte, 32> out{};
+    const auto r = at_a.next_key_into(out);
+    bool zero = true;
+    for (const auto o : out) zero = zero && o == std::byte{0};
+    ::_exit(!r && zero ? 0 : 1);
+  }
+  int how = 0;
+  ::waitpid(child, &how, 0);
+  CHECK(WIFEXITED(how));
+  CHECK(WEXITSTATUS(how) == 0);
+  CHECK(at_a.next_key().value().index == 1);
+}
+
+TEST_CASE("client: works over a transport that the library does not know") {
+  const auto link = std::make_shared<in_process_link>(pair_options{});
+  const auto wire_a = std::make_shared<lossy_exchange>(link, 0);
+  const auto wire_b = std::make_shared<lossy_exchange>(link, 1);
+  client a{wire_a, link->arena(0)};
+  client b{wire_b, link->arena(1)};
+  auto at_a = a.open_connect(a_to_b).value();
+  auto request = a_to_b;
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const auto x = at_a.next_key().value();
+    const auto y = at_b.next_key().value();
+    REQUIRE(x.index == i);
+    REQUIRE(copy(x) == copy(y));
+  }
+  CHECK(at_a.close());
+}
+
+TEST_CASE("client: asks for the same index again when the reply was lost") {  // D13
+  for (int lose = 1; lose <= 6; ++lose) {
+    CAPTURE(lose);
+    const auto link = std::make_shared<in_process_link>(pair_options{});
+    const auto wire_a = std::make_shared<lossy_exchange>(link, 0);
+    client a{wire_a, link->arena(0)};
+    client b = connect(link, 1);
+    auto at_a = a.open_connect(a_to_b).value();
+    auto request = a_to_b;
+    request.stream = at_a.id();
+    auto at_b = b.open_connect(request).value();
+    wire_a->started = 0;
+    wire_a->lose = lose;
+    for (std::uint64_t i = 0; i < 5; ++i) {
+      const auto x = at_a.next_key().value();
+      REQUIRE(x.index == i);
+      REQUIRE(copy(x) == copy(at_b.next_key().value()));
+    }
+  }
+}
+
+TEST_CASE("client: asks for runs in one go over a transport without a ring") {
+  const auto link = std::make_shared<in_process_link>(pair_options{});
+  const auto wire_a = std::make_shared<lossy_exchange>(link, 0);
+  client a{wire_a, link->arena(0)};
+  client b = connect(link, 1);
+  auto at_a = a.open_connect(a_to_b).value();
+  auto request = a_to_b;
+  request.stream = at_a.id();
+  auto at_b = b.open_connect(request).value();
+  wire_a->started = 0;
+  wire_a->lose = 20;
+  std::map<std::uint64_t, std::vector<std::byte>> got;
+  std::vector<std::byte> x(16 * 32);
+  while (got.size() < 64) {
+    const auto run = at_a.next_keys_into(x).value();
+    for (std::size_t i = 0; i < run.count; ++i) {
+      got[run.first + i].assign(x.begin() + static_cast<std::ptrdiff_t>(i * 32),
+                                x.begin() + static_cast<std::ptrdiff_t>(i * 32 + 32));
+    }
+  }
+  for (std::uint64_t i = 0; i < 64; ++i) REQUIRE(got.at(i) == copy(at_b.next_key().value()));
+}
+
+TEST_CASE("client: goes on at the lowest live index after its keys expired") {
+  auto [a, b] = pair();
+  auto request = a_to_b;
+  request.quality.ttl_s = 1;
+  auto at_a = a.open_connect(request).value();
+  CHECK(at_a.next_key().value().index == 0);
+  const auto give_up = boot_clock::now() + 20s;
+  std::uint64_t index = 0;
+  while (index < 128 && boot_clock::now() < give_up) {
+    const auto k = at_a.next_key();
+    if (k) index = k->index;
+    std::this_thread::sleep_for(200ms);
+  }
+  CHECK(index >= 128);  // the rest of the first window died unread
+}
