@@ -87,6 +87,16 @@ class secret_arena {
     std::size_t free = 0;
     std::size_t hint = 0;             ///< where the next search starts
     std::vector<std::uint64_t> used;  ///< one bit a granule
+
+    /// Takes granules that are free, or frees granules that are taken.
+    void flip(std::size_t first, std::size_t count) noexcept {
+      for (std::size_t g = first; g < first + count;) {
+        const std::size_t bits = std::min(64 - g % 64, first + count - g);
+        const std::uint64_t mask = (~std::uint64_t{0} >> (64 - bits)) << (g % 64);
+        used[g / 64] ^= mask;
+        g += bits;
+      }
+    }
   };
 
   struct store {
@@ -177,20 +187,20 @@ inline result<secret_bytes> secret_arena::allocate(std::size_t size) const {
 
 inline std::byte* secret_arena::store::take(std::size_t count) {
   const std::lock_guard lock{mutex};
+  // word by word: a block of key is hundreds of granules, and bit by bit that costs more than making the key
   const auto first_fit = [count](region& r, std::size_t from, std::size_t to) -> std::byte* {
-    std::size_t run = 0;
-    for (std::size_t g = from; g < to; ++g) {
-      if (run == 0 && g % 64 == 0 && g + 64 <= to && r.used[g / 64] == ~std::uint64_t{0}) {
-        g += 63;
-        continue;
+    std::size_t first = from;  // of the run of free granules that ends at g
+    for (std::size_t g = from; g < to;) {
+      const std::uint64_t word = r.used[g / 64] >> (g % 64);
+      const auto free = static_cast<std::size_t>(std::countr_zero(word));  // 64 when the rest of the word is free
+      g = word == 0 ? (g / 64 + 1) * 64 : g + free;
+      if (std::min(g, to) - first >= count) {
+        r.flip(first, count);
+        r.free -= count;
+        r.hint = first + count;
+        return r.base + first * granule;
       }
-      run = (r.used[g / 64] >> (g % 64) & 1) != 0 ? 0 : run + 1;
-      if (run < count) continue;
-      const std::size_t first = g + 1 - count;
-      for (std::size_t i = first; i <= g; ++i) r.used[i / 64] |= std::uint64_t{1} << (i % 64);
-      r.free -= count;
-      r.hint = g + 1;
-      return r.base + first * granule;
+      if (word != 0) first = g += static_cast<std::size_t>(std::countr_one(word >> free));
     }
     return nullptr;
   };
@@ -213,7 +223,7 @@ inline void secret_arena::store::give(std::byte* memory, std::size_t count) noex
   for (auto& r : regions) {
     if (memory < r.base || memory >= r.base + r.granules * granule) continue;
     const auto first = static_cast<std::size_t>(memory - r.base) / granule;
-    for (std::size_t i = first; i < first + count; ++i) r.used[i / 64] &= ~(std::uint64_t{1} << (i % 64));
+    r.flip(first, count);
     r.free += count;
     r.hint = std::min(r.hint, first);
     used.fetch_sub(count * granule, std::memory_order_relaxed);

@@ -46,6 +46,8 @@ struct seeded_random {
 
 /// Keeps all that a key manager says.
 struct site_events : key_manager::events {
+  virtual ~site_events() = default;
+
   void answer(const caller& c, const open_connect_response& r) override { answers[c.ticket].open = r; }
   void answer(const caller& c, const get_key_response& r) override {
     auto& a = answers[c.ticket];
