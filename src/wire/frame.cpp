@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/frame.hpp"
+
+#include <algorithm>
+
+namespace qkd004::wire {
+
+namespace {
+
+/// What GET_KEY responses may have beside the key.
+constexpr std::size_t beside_key = 4096;
+
+bool is_known(service s) noexcept {
+  switch (s) {
+    case service::error:
+    case service::open_connect_request:
+    case service::open_connect_response:
+    case service::get_key_request:
+    case service::get_key_response:
+    case service::close_request:
+    case service::close_response:
+    case service::hello_request:
+    case service::hello_response:
+    case service::open_connect2_request:
+    case service::open_connect2_response: return true;
+    default: return is_peer_service(s);
+  }
+}
+
+std::size_t max_payload(service s, const limits& bounds) noexcept {
+  if (s != service::get_key_response) return bounds.max_frame;
+  return std::max(bounds.max_frame, bounds.max_chunk + beside_key);
+}
+
+frame_state judge(const frame_header& header, const limits& bounds) noexcept {
+  if (header.version != forge_version) return frame_state::unknown_version;
+  if (header.service == service::stop_server) return frame_state::stop_server;
+  if (!is_known(header.service)) return frame_state::unknown_service;
+  if (header.length > max_payload(header.service, bounds)) return frame_state::too_long;
+  return frame_state::complete;
+}
+
+/// In place: a header that was just written octet by octet is slow to copy as a word.
+frame_state read_header(std::span<const std::byte> input, const limits& bounds,
+                        frame_header& header) noexcept {
+  if (input.size() < frame_header::size) return frame_state::incomplete;
+  octet_reader in{input};
+  for (std::uint8_t& octet : header.version) octet = in.u8();
+  header.service = static_cast<service>(in.u8());
+  header.length = in.u32();
+  return judge(header, bounds);
+}
+
+}  // namespace
+
+std::string_view to_string(frame_state s) noexcept {
+  switch (s) {
+    case frame_state::incomplete: return "incomplete frame";
+    case frame_state::complete: return "complete frame";
+    case frame_state::unknown_version: return "unknown version";
+    case frame_state::unknown_service: return "unknown service";
+    case frame_state::too_long: return "frame too long";
+    case frame_state::stop_server: return "this server is not stopped from here";
+  }
+  return "unknown state";
+}
+
+status to_status(frame_state s) noexcept {
+  return s == frame_state::stop_server ? status::not_authorized : status::protocol_error;
+}
+
+header_reading parse_header(std::span<const std::byte> input, const limits& bounds) noexcept {
+  header_reading reading;
+  reading.state = read_header(input, bounds, reading.header);
+  return reading;
+}
+
+frame_reading read_frame(std::span<const std::byte> input, const limits& bounds) noexcept {
+  frame_reading reading;
+  reading.state = read_header(input, bounds, reading.header);
+  reading.size = frame_header::size;
+  if (reading.state != frame_state::complete) return reading;
+  reading.size += reading.header.length;
+  if (input.size() < reading.size) {
+    reading.state = frame_state::incomplete;
+  } else {
+    reading.payload = input.subspan(frame_header::size, reading.header.length);
+  }
+  return reading;
+}
+
+}  // namespace qkd004::wire
