@@ -1,0 +1,95 @@
+// net::site: one key manager on an io_context, with its listeners, its peers and its timer.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <asio/io_context.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qkd004/key_manager.hpp"
+#include "qkd004/key_service.hpp"
+#include "qkd004/key_source.hpp"
+#include "qkd004/result.hpp"
+#include "qkd004/secret.hpp"
+
+namespace qkd004::net {
+
+enum class log_level : std::uint8_t { debug, info, warning, error };
+
+/// Another site that this one shares a key source with.
+struct peer_options {
+  key_manager::link_options link;  ///< name, node id of the peer, what it leads to
+  std::string address;             ///< URI of the peer's listener; the site with the lower node id dials it
+  std::shared_ptr<key_source> source;  ///< this end of the link's key source
+};
+
+/// How long a site waits for the other end of a connection before it gives it up.
+struct site_timeouts {
+  std::chrono::milliseconds silence{60'000};  ///< for the first octet
+  std::chrono::milliseconds frame{10'000};    ///< for the rest of a frame that has begun
+  std::chrono::milliseconds unsent{60'000};   ///< until some of what waits for it is taken
+  std::chrono::milliseconds linger{1'000};    ///< after the last frame, for its close
+  std::chrono::milliseconds dial{5'000};      ///< for a connection to a peer
+};
+
+struct site_options {
+  key_manager::options manager;
+  secret_options memory;            ///< where every key of this site lives
+  std::vector<std::string> listen;  ///< URIs; port 0 takes a free one, see site::addresses()
+  bool allow_insecure = false;      ///< plain TCP off loopback
+  std::vector<peer_options> peers;
+  bool self_link = false;  ///< is its own peer (D17) and has no other
+  site_timeouts timeouts;
+  /// One line each, never a key octet; empty: silent. Must not call the site.
+  std::function<void(log_level, std::string_view)> log;
+};
+
+/// A site that serves applications and peers. Everything runs on the threads of the io_context it was given, one at
+/// a time.
+///
+///     asio::io_context context;
+///     net::site site{context, std::move(options)};
+///     std::string why;
+///     if (!site.start(&why)) return fail(why);
+///     context.run();
+///
+/// Beyond limits::max_connections applications get an error frame, and with 64 connections more nobody is accepted
+/// until one has gone. Out of descriptors, it tries again after a while.
+/// Order of calls: `start stop`; the destructor stops too.
+/// Threads: any, but not from inside `log` or `may_open`.
+/// Lifetime: the io_context outlives the site.
+class site {
+ public:
+  site(asio::io_context& context, site_options options);
+  ~site();
+  site(const site&) = delete;
+  site& operator=(const site&) = delete;
+
+  /// Binds every listener and begins to dial peers. `why`, if given, receives a sentence on failure.
+  /// Returns invalid_argument (a URI, plain TCP off loopback without allow_insecure, a peer, self_link and peers), or
+  /// the system's error of a listener.
+  [[nodiscard]] result<void> start(std::string* why = nullptr);
+
+  /// Answers what waits, closes every connection and wipes all key. The io_context runs out of work afterwards.
+  void stop();
+
+  /// The listeners as URIs, with the ports they really have.
+  [[nodiscard]] std::vector<std::string> addresses() const;
+
+  /// What answers the applications. Threads: only on the io_context.
+  [[nodiscard]] key_service& service() noexcept;
+  /// The key manager. Requires: no self_link. Threads: only on the io_context.
+  [[nodiscard]] key_manager& manager() noexcept;
+
+ private:
+  struct state;
+  std::shared_ptr<state> state_;
+};
+
+}  // namespace qkd004::net

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qkd004/net/connect.hpp"
+
+#include <asio/ip/address.hpp>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "net/address.hpp"
+#include "net/lane.hpp"
+
+namespace qkd004::net {
+
+namespace {
+
+/// Of the callers in wait(), one polls for all, and those whose answers it reads are woken; when its own is there, it
+/// hands over to another. A call costs one write, one poll and one read, and no thread changes when there is one caller.
+class tcp_exchange final : public exchange, private lane::owner {
+ public:
+  tcp_exchange(tcp_address address, reach allowed, secret_arena arena, const connect_options& options)
+      : address_{std::move(address)},
+        allowed_{allowed},
+        arena_{std::move(arena)},
+        options_{options},
+        plain_{options.plain || options.per_call} {}
+  ~tcp_exchange() override;
+
+  /// The first connection, up to the answer to HELLO.
+  [[nodiscard]] result<void> open(std::string* why);
+
+  void start(std::span<call* const> calls) override;
+  void wait(call& c) override;
+  void cancel(call& c) noexcept override;
+
+ private:
+  using lane_ptr = std::shared_ptr<lane>;
+
+  /// A caller that sleeps in wait(), on its own stack.
+  struct sleeper {
+    call* for_what;
+    std::condition_variable wake;
+  };
+
+  void on_done(call& c) override;
+
+  [[nodiscard]] lane_ptr make_lane();
+  [[nodiscard]] lane_ptr usable_lane();
+  void poll_once(std::unique_lock<std::mutex>& lock, time_point until);
+  void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now);
+  void give_up(call& c, std::error_code why);
+  void tidy();
+  void hand_over();
+  void wake_driver() noexcept;
+
+  const tcp_address address_;
+  const reach allowed_;
+  const secret_arena arena_;
+  const connect_options options_;
+  const tick_clock clock_;
+
+  std::mutex mutex_;
+  std::vector<asio::ip::tcp::endpoint> endpoints_;
+  bool endpoints_failed_ = false;  ///< look the name up again
+  bool plain_;                     ///< asked for, or the server did not understand HELLO
+  std::vector<lane_ptr> lanes_;    ///< one; with per_call one for each call in flight
+  time_point last_start_{};
+
+  bool driven_ = false;         ///< somebody polls, without the mutex
+  std::vector<pollfd> polled_;  ///< of the one who polls
+  std::vector<lane_ptr> polled_lanes_;
+  std::vector<sleeper*> sleepers_;
+  int wake_[2] = {-1, -1};  ///< a pipe: wakes the one who polls
+};
+
+/// A deadline may be as far away as time_point::max().
+constexpr boot_clock::duration longest_wait = std::chrono::hours{1};
+
+boot_clock::duration until_then(time_point then, time_point now) {
+  return then > now + longest_wait ? longest_wait : std::max(then - now, boot_clock::duration::zero());
+}
+
+tcp_exchange::~tcp_exchange() {
+  {
+    const std::lock_guard lock{mutex_};
+    for (const auto& l : lanes_) l->end(std::make_error_code(std::errc::operation_canceled));
+  }
+  for (const int descriptor : wake_) {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+}
+
+result<void> tcp_exchange::open(std::string* why) {
+  std::unique_lock lock{mutex_};
+  if (::pipe(wake_) != 0) {
+    return fail(why, "no descriptor left", std::error_code{errno, std::system_category()});
+  }
+  for (const int descriptor : wake_) {
+    ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
+    ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+  }
+  auto endpoints = resolve(address_, allowed_, why);
+  if (!endpoints) return endpoints.error();
+  endpoints_ = std::move(*endpoints);
+  if (options_.per_call) return {};
+
+  const time_point deadline = boot_clock::now() + options_.connect_timeout;
+  for (;;) {
+    const lane_ptr l = make_lane();
+    lanes_ = {l};
+    const auto settled = [&] { return l->is_over() || (plain_ ? l->is_connected() : l->is_greeted()); };
+    l->flush();
+    while (!settled() && boot_clock::now() < deadline) poll_once(lock, deadline);
+    if (l->is_refused_greeting() && !std::exchange(plain_, true)) continue;
+    if (settled() && !l->is_over()) return {};
+    const bool silent = l->is_connected();
+    const auto error = l->is_over() ? l->error() : std::make_error_code(std::errc::timed_out);
+    l->end(error);
+    lanes_.clear();
+    return fail(
+        why,
+        "cannot connect to " + address_.host + " port " + std::to_string(address_.port) + ": " +
+            (silent ? "no answer to HELLO (set `plain` for a server that speaks 004 only)" : error.message()),
+        error);
+  }
+}
+
+void tcp_exchange::start(std::span<call* const> calls) {
+  std::unique_lock lock{mutex_};
+  if (arena_.forked()) {  // the connection is the parent's
+    for (call* const c : calls) {
+      c->error = std::make_error_code(std::errc::operation_not_permitted);
+      on_done(*c);
+    }
+    return;
+  }
+  const auto dialect = plain_ ? lane::dialect::plain : lane::dialect::extended;
+  lane_ptr l;
+  for (call* const c : calls) {
+    if (!l || options_.per_call) l = usable_lane();
+    l->ask(*c, dialect);
+    if (options_.per_call) l->flush();
+  }
+  if (l && !options_.per_call) l->flush();
+  if (driven_ && l && l->wants().events != POLLIN) wake_driver();
+  if (driven_ && options_.per_call) wake_driver();
+}
+
+void tcp_exchange::wait(call& c) {
+  std::unique_lock lock{mutex_};
+  while (!c.done()) {
+    if (driven_) {
+      sleep(lock, c, boot_clock::now());
+      continue;
+    }
+    if (c.deadline != time_point::max() && boot_clock::now() >= c.deadline) {
+      give_up(c, status::timeout);
+      break;
+    }
+    poll_once(lock, c.deadline);
+  }
+  hand_over();
+}
+
+void tcp_exchange::cancel(call& c) noexcept {
+  const std::lock_guard lock{mutex_};
+  if (c.done()) return;
+  give_up(c, std::make_error_code(std::errc::operation_canceled));
+  wake_driver();  // the call may be its own
+}
+
+/// In the mutex; the call is its owner's again after this.
+void tcp_exchange::on_done(call& c) {
+  const auto it =
+      std::find_if(sleepers_.begin(), sleepers_.end(), [&c](const sleeper* s) { return s->for_what == &c; });
+  c.complete();
+  if (it != sleepers_.end()) (*it)->wake.notify_one();
+}
+
+tcp_exchange::lane_ptr tcp_exchange::make_lane() {
+  std::error_code is_name;
+  static_cast<void>(asio::ip::make_address(address_.host, is_name));
+  if (is_name && std::exchange(endpoints_failed_, false)) {
+    if (auto found = resolve(address_, allowed_); found) endpoints_ = std::move(*found);
+  }
+  lane::owner& me = *this;
+  auto l = std::make_shared<lane>(me, arena_, options_.max_reply, endpoints_,
+                                  boot_clock::now() + options_.connect_timeout);
+  if (!plain_) l->greet();
+  return l;
+}
+
+/// The connection for the next requests: the one there is, or a new one.
+tcp_exchange::lane_ptr tcp_exchange::usable_lane() {
+  tidy();
+  if (!options_.per_call && !lanes_.empty()) {
+    // a server that has gone meanwhile is noticed here rather than by the loss of a request
+    const time_point now = clock_.now();
+    const bool rested = now - std::exchange(last_start_, now) > std::chrono::seconds{1};
+    if (!rested || !lanes_.back()->is_idle() || !lanes_.back()->is_stale()) return lanes_.back();
+    lanes_.back()->end(std::make_error_code(std::errc::connection_reset));
+    tidy();
+  }
+  lanes_.push_back(make_lane());
+  return lanes_.back();
+}
+
+/// Polls once, for everybody. In the mutex, and without it while it sleeps.
+void tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point until) {
+  tidy();
+  polled_.clear();
+  polled_lanes_.clear();
+  polled_.push_back({wake_[0], POLLIN, 0});
+  for (const auto& l : lanes_) {
+    until = std::min(until, l->earliest());
+    polled_.push_back(l->wants());
+    polled_lanes_.push_back(l);
+  }
+  int milliseconds = -1;
+  if (until != time_point::max()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until_then(until, boot_clock::now()));
+    milliseconds = static_cast<int>(left.count());
+  }
+  driven_ = true;
+  lock.unlock();
+  const int ready = ::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), milliseconds);
+  lock.lock();
+  driven_ = false;
+  if (ready > 0 && polled_[0].revents != 0) {
+    char ignored[64];
+    while (::read(wake_[0], ignored, sizeof ignored) > 0) {}
+  }
+  for (std::size_t i = 0; i < polled_lanes_.size(); ++i) {
+    lane& l = *polled_lanes_[i];
+    if (ready > 0 && polled_[i + 1].revents != 0 && !l.is_over()) l.on_ready(polled_[i + 1].revents);
+    if (ready == 0) l.expire(boot_clock::now());
+  }
+  polled_lanes_.clear();
+}
+
+void tcp_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now) {
+  if (now >= c.deadline) return give_up(c, status::timeout);
+  sleeper me{&c, {}};
+  sleepers_.push_back(&me);
+  me.wake.wait_for(lock, until_then(c.deadline, now));
+  std::erase(sleepers_, &me);
+}
+
+void tcp_exchange::give_up(call& c, std::error_code why) {
+  for (const auto& l : lanes_) {
+    if (!l->forget(c)) continue;
+    if (options_.per_call) l->end(why);
+    break;
+  }
+  c.error = why;
+  on_done(c);
+}
+
+/// Drops connections that are over, and with per_call those that have done their work.
+void tcp_exchange::tidy() {
+  std::erase_if(lanes_, [this](const lane_ptr& l) {
+    if (l->is_over()) {
+      endpoints_failed_ = true;
+      plain_ = plain_ || l->is_refused_greeting();
+    }
+    return l->is_over() || (options_.per_call && l->is_idle());
+  });
+}
+
+/// Whoever leaves with nobody polling wakes one who still waits.
+void tcp_exchange::hand_over() {
+  if (!driven_ && !sleepers_.empty()) sleepers_.front()->wake.notify_one();
+}
+
+void tcp_exchange::wake_driver() noexcept {
+  if (!driven_) return;
+  const char octet = 0;
+  static_cast<void>(::write(wake_[1], &octet, 1));
+}
+
+}  // namespace
+
+result<std::shared_ptr<exchange>> connect(std::string_view uri, const secret_arena& arena,
+                                          const connect_options& options, std::string* why) {
+  const auto address = parse_address(uri, why);
+  if (!address) return address.error();
+  auto made = std::make_shared<tcp_exchange>(
+      *address, options.allow_insecure ? reach::anywhere : reach::loopback, arena, options);
+  if (const auto opened = made->open(why); !opened) return opened.error();
+  return std::shared_ptr<exchange>{std::move(made)};
+}
+
+}  // namespace qkd004::net

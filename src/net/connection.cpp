@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/connection.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "net/site_core.hpp"
+#include "net/socket_options.hpp"
+#include "wire/peer.hpp"
+
+namespace qkd004::net {
+
+namespace {
+
+namespace forge = wire::forge;
+using wire::service;
+
+/// Octets of a GET_KEY response beside the key, and of any other response, at most.
+constexpr std::size_t beside_key = 512;
+constexpr std::size_t largest_other = 1024;
+
+}  // namespace
+
+connection::connection(std::shared_ptr<site_core> core, asio::ip::tcp::socket socket)
+    : transport{core, std::move(socket)}, core_{*core} {}
+
+void connection::become_peer(link_id link) {
+  role_ = role::peer;
+  link_ = link;
+  set_content(content::open_text);
+  set_options(descriptor(), peer_liveness);
+}
+
+void connection::on_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
+  if (role_ == role::peer) return on_peer_frame(header, payload);
+  if (role_ == role::unknown) {
+    if (header.service == service::peer_hello) return core_.welcome(*this, payload);
+    if (!become_application()) return;
+  }
+  switch (header.service) {
+    case service::open_connect_request:
+      return serve<open_connect_request, open_connect_response>(
+          forge::decode_open_connect_request(payload, site().bounds()), question::open_connect, 0,
+          &key_service::open_connect);
+    case service::get_key_request: {
+      const auto request = forge::decode_get_key_request(payload);
+      return serve<get_key_request, get_key_response>(
+          request, question::get_key, request ? request->metadata_size : 0, &key_service::get_key);
+    }
+    case service::close_request:
+      return serve<close_request, close_response>(forge::decode_close_request(payload), question::close, 0,
+                                                  &key_service::close);
+    case service::hello_request: return on_hello(payload);
+    case service::open_connect2_request:
+      if (!greeted_) return refuse(status::protocol_error, "OPEN_CONNECT2 before HELLO");
+      return serve<open_connect_request, open_connect_response>(
+          forge::decode_open_connect2_request(payload, site().bounds()), question::open_connect2, 0,
+          &key_service::open_connect);
+    default: break;
+  }
+  if (wire::is_peer_service(header.service)) {
+    return refuse(status::not_authorized, "a service between key managers, from no peer");
+  }
+  refuse(status::protocol_error, "not a request");
+}
+
+void connection::on_bad_frame(wire::frame_state state, const wire::frame_header& header) {
+  refuse(wire::to_status(state), std::string{wire::to_string(state)}, header.version);
+}
+
+bool connection::has_room() const { return in_flight() < site().bounds().max_in_flight; }
+
+void connection::on_end(const std::string& why) {
+  queue_.clear();
+  first_ = 0;
+  if (role_ == role::application) core_.remove_application(id_);
+  if (role_ == role::peer) core_.remove_peer(*this, link_, why);
+}
+
+void connection::refuse(status code, const std::string& why, wire::frame_version version) {
+  if (!is_open()) return;
+  core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  static_cast<void>(forge::encode_error(out(), {code, why}, version));
+  finish("refused: " + why);
+}
+
+bool connection::become_application() {
+  id_ = core_.add_application(*this);
+  if (id_ == 0) {
+    refuse(status::resource_limit, "too many connections");
+    return false;
+  }
+  role_ = role::application;
+  return true;
+}
+
+void connection::on_hello(std::span<const std::byte> payload) {
+  if (greeted_) return refuse(status::protocol_error, "a second HELLO");
+  if (const auto theirs = forge::decode_hello(payload); !theirs) {
+    return refuse(to_status(theirs.error()), "malformed HELLO");
+  }
+  const std::uint64_t ticket = expect(question::hello, 0);
+  greeted_ = true;
+  forge::hello ours;
+  std::memcpy(&ours.instance, core_.service().instance().data(), sizeof ours.instance);
+  ours.name = core_.service().node();
+  reply(ticket, largest_other,
+        [&](wire::out_buffer& to, const outstanding&) { return forge::encode_hello_response(to, ours); });
+}
+
+void connection::on_peer_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
+  if (header.service == service::error) {
+    const auto error = forge::decode_error(payload);
+    return core_.log(log_level::warning, remote() + ": the peer did not understand a message" +
+                                             (error ? ": " + std::string{to_string(error->code)} : ""));
+  }
+  if (!wire::is_peer_service(header.service))
+    return refuse(status::protocol_error, "a request on a peer's connection");
+  auto message = wire::decode_peer(header.service, payload);
+  if (!message) {
+    send(peer::fault{to_status(message.error()), "malformed message"});
+    core_.log(log_level::warning, remote() + ": malformed message of the peer");
+    return finish("malformed message");
+  }
+  if (!*message) {
+    // so that a newer version may say more than this one knows
+    static_cast<void>(forge::encode_error(out(), {status::protocol_error, "unknown service"}));
+    return;
+  }
+  core_.receive(link_, std::move(**message));
+}
+
+template <class Request, class Response>
+void connection::serve(const result<Request>& request, question asked, std::uint32_t metadata_size,
+                       void (key_service::*call)(caller, const Request&, time_point)) {
+  if (!request && to_status(request.error()) == status::protocol_error) {
+    return refuse(status::protocol_error, "malformed request");
+  }
+  const std::uint64_t ticket = expect(asked, metadata_size);
+  if (request) return (core_.service().*call)({id_, ticket}, *request, site().now());
+  Response refused;
+  refused.outcome = to_status(request.error());
+  answer(ticket, refused);
+}
+
+std::uint64_t connection::expect(question asked, std::uint32_t metadata_size) {
+  queue_.push_back(
+      {asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size, nullptr});
+  return next_reply_ + in_flight() - 1;
+}
+
+void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
+  reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
+    return o.asked == question::open_connect2 ? forge::encode_open_connect2_response(to, r)
+                                              : forge::encode_open_connect_response(to, r, o.statuses);
+  });
+}
+
+void connection::answer(std::uint64_t ticket, const get_key_response& r) {
+  reply(ticket, r.key.size() + beside_key, [&](wire::out_buffer& to, const outstanding& o) {
+    return forge::encode_get_key_response(to, r, o.metadata_size, o.statuses);
+  });
+}
+
+void connection::answer(std::uint64_t ticket, const close_response& r) {
+  reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
+    return forge::encode_close_response(to, r, o.statuses);
+  });
+}
+
+template <class Encode>
+void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& encode) {
+  if (!is_open() || ticket - next_reply_ >= in_flight()) return;
+  outstanding& o = queue_[first_ + static_cast<std::size_t>(ticket - next_reply_)];
+  const bool its_turn = ticket == next_reply_;
+  if (!its_turn) o.reply = std::make_unique<wire::out_buffer>(site().arena(), at_most);
+  if (const auto encoded = encode(its_turn ? out() : *o.reply, std::as_const(o)); !encoded) {
+    return fail("no room for an answer: " + encoded.error().message());
+  }
+  if (!its_turn) return;
+  ++first_;
+  ++next_reply_;
+  send_ready();
+  relieve();
+}
+
+/// What was there early and has its turn now.
+void connection::send_ready() {
+  while (first_ < queue_.size() && queue_[first_].reply) {
+    const auto early = std::as_const(*queue_[first_].reply).pending();
+    const auto room = out().grow(early.size());
+    if (!room) return fail("no room for an answer: " + room.error().message());
+    std::memcpy(room->data(), early.data(), early.size());
+    queue_[first_].reply.reset();
+    ++first_;
+    ++next_reply_;
+  }
+  if (first_ == queue_.size()) {
+    queue_.clear();
+    first_ = 0;
+  } else if (first_ >= 64 && first_ >= queue_.size() / 2) {
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+}
+
+void connection::send(const peer::message& m) {
+  if (!is_open()) return;
+  if (const auto encoded = wire::encode_peer(out(), m); !encoded) {
+    return fail("cannot send a message: " + encoded.error().message());
+  }
+  relieve();
+}
+
+}  // namespace qkd004::net

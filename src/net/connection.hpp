@@ -1,0 +1,81 @@
+// connection: one TCP connection of a site and who is at its other end: nobody yet, an application, or a peer.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "net/transport.hpp"
+#include "qkd004/key_manager.hpp"
+#include "qkd004/key_service.hpp"
+#include "qkd004/peer_message.hpp"
+#include "wire/forge.hpp"
+
+namespace qkd004::net {
+
+class site_core;
+
+/// Answers are sent in the order of the requests: one that is there early is kept, encoded, until its turn.
+class connection final : public transport {
+ public:
+  connection(std::shared_ptr<site_core> core, asio::ip::tcp::socket socket);
+
+  /// From now on the peer of that link is at the other end.
+  void become_peer(link_id link);
+
+  /// \name From the key manager: nothing here calls it
+  ///@{
+  void answer(std::uint64_t ticket, const open_connect_response& r);
+  void answer(std::uint64_t ticket, const get_key_response& r);
+  void answer(std::uint64_t ticket, const close_response& r);
+  void send(const peer::message& m);
+  ///@}
+
+  /// Says why in one error frame, and ends.
+  void refuse(status code, const std::string& why, wire::frame_version version = wire::forge_version);
+
+ private:
+  enum class role : std::uint8_t { unknown, application, peer };
+  enum class question : std::uint8_t { hello, open_connect, open_connect2, get_key, close };
+
+  /// A request that was read and whose answer was not sent.
+  struct outstanding {
+    question asked;
+    wire::forge::statuses statuses;           ///< what the other end understood when it asked
+    std::uint32_t metadata_size = 0;          ///< of GET_KEY
+    std::unique_ptr<wire::out_buffer> reply;  ///< the answer, if it is there before its turn
+  };
+
+  void on_frame(const wire::frame_header& header, std::span<const std::byte> payload) override;
+  void on_bad_frame(wire::frame_state state, const wire::frame_header& header) override;
+  [[nodiscard]] bool has_room() const override;
+  void on_end(const std::string& why) override;
+
+  [[nodiscard]] bool become_application();
+  void on_hello(std::span<const std::byte> payload);
+  void on_peer_frame(const wire::frame_header& header, std::span<const std::byte> payload);
+
+  template <class Request, class Response>
+  void serve(const result<Request>& request, question asked, std::uint32_t metadata_size,
+             void (key_service::*call)(caller, const Request&, time_point));
+  std::uint64_t expect(question asked, std::uint32_t metadata_size);
+  template <class Encode>
+  void reply(std::uint64_t ticket, std::size_t at_most, const Encode& encode);
+  void send_ready();
+  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size() - first_; }
+
+  site_core& core_;
+  role role_ = role::unknown;
+  bool greeted_ = false;          ///< HELLO came: all statuses, and OPEN_CONNECT2
+  link_id link_ = 0;              ///< of a peer
+  connection_id id_ = 0;          ///< of an application
+  std::uint64_t next_reply_ = 0;  ///< ticket of the oldest request that is outstanding
+  std::vector<outstanding> queue_;
+  std::size_t first_ = 0;  ///< in queue_; those before are done
+};
+
+}  // namespace qkd004::net

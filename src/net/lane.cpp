@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/lane.hpp"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <variant>
+
+#include "net/socket_options.hpp"
+
+namespace qkd004::net {
+
+namespace {
+
+namespace forge = wire::forge;
+using wire::service;
+
+/// Octets of requests that may wait for the server to read them.
+constexpr std::size_t most_unsent = std::size_t{1} << 20;
+/// Requests in flight, answers that nobody waits for any more among them.
+constexpr std::size_t most_in_flight = 4'096;
+
+constexpr std::size_t first_input = 4 * 1024;
+/// The input grows to this for batches of replies; beyond it for one reply only.
+constexpr std::size_t batch_input = 64 * 1024;
+
+std::error_code last_error() { return {errno, std::system_category()}; }
+
+limits reply_bounds(std::size_t max_reply) {
+  limits bounds;
+  bounds.max_frame = max_reply;
+  bounds.max_chunk = 0;
+  return bounds;
+}
+
+}  // namespace
+
+lane::lane(owner& o, secret_arena arena, std::size_t max_reply,
+           std::vector<asio::ip::tcp::endpoint> endpoints, time_point connect_deadline)
+    : owner_{o},
+      arena_{std::move(arena)},
+      bounds_{reply_bounds(max_reply)},
+      endpoints_{std::move(endpoints)},
+      connect_deadline_{connect_deadline},
+      earliest_{connect_deadline},
+      out_{arena_, most_unsent} {
+  connect_next(std::make_error_code(std::errc::host_unreachable));
+}
+
+lane::~lane() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+/// Tries the endpoints one after another.
+void lane::connect_next(std::error_code last) {
+  for (; next_endpoint_ < endpoints_.size(); last = last_error()) {
+    const auto& endpoint = endpoints_[next_endpoint_++];
+    if (descriptor_ >= 0) ::close(descriptor_);
+    descriptor_ =
+        ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    if (descriptor_ < 0) continue;
+    set_options(descriptor_, application_liveness);
+    if (::connect(descriptor_, endpoint.data(), static_cast<socklen_t>(endpoint.size())) == 0) {
+      step_ = step::connected;
+      return;
+    }
+    if (errno == EINPROGRESS) return;
+  }
+  end(last);
+}
+
+void lane::greet() {
+  if (is_over()) return;
+  forge::hello h;
+  h.name = "qkd004";
+  if (const auto said = forge::encode_hello_request(out_, h); !said) return end(said.error());
+  queue_.push_back({nullptr, question::hello});
+}
+
+void lane::ask(call& c, dialect d) {
+  if (is_over()) return done(c, error_);
+  if (queue_.size() - first_ >= most_in_flight) return done(c, status::resource_limit);
+  question what = question::close;
+  result<void> said;
+  if (const auto* open = std::get_if<open_connect_request>(&c.request)) {
+    what = d == dialect::extended ? question::open_connect2 : question::open_connect;
+    if (d == dialect::extended) {
+      said = forge::encode_open_connect2_request(out_, *open);
+    } else {
+      open_connect_request plain = *open;
+      plain.no_wait = false;  // the call's deadline holds all the same
+      said = forge::encode_open_connect_request(out_, plain);
+    }
+  } else if (const auto* get = std::get_if<get_key_request>(&c.request)) {
+    what = question::get_key;
+    if (get->no_wait) return done(c, std::make_error_code(std::errc::operation_not_supported));
+    said = forge::encode_get_key_request(out_, *get);
+  } else {
+    said = forge::encode_close_request(out_, std::get<close_request>(c.request));
+  }
+  if (!said) return done(c, said.error());
+  queue_.push_back({&c, what});
+  earliest_ = std::min(earliest_, c.deadline);
+}
+
+void lane::flush() {
+  while (step_ == step::connected && !out_.empty()) {
+    const auto octets = std::as_const(out_).pending();
+    const ssize_t count = ::send(descriptor_, octets.data(), octets.size(), MSG_NOSIGNAL);
+    if (count >= 0) {
+      out_.consume(static_cast<std::size_t>(count));
+    } else if (errno == EAGAIN) {
+      return;  // the rest goes when wants() comes true
+    } else if (errno != EINTR) {
+      return end(last_error());
+    }
+  }
+}
+
+bool lane::forget(const call& c) noexcept {
+  for (std::size_t i = first_; i < queue_.size(); ++i) {
+    if (queue_[i].asked != &c) continue;
+    queue_[i].asked = nullptr;
+    return true;
+  }
+  return false;
+}
+
+void lane::expire(time_point now) {
+  if (now < earliest_) return;
+  if (step_ == step::connecting && now >= connect_deadline_)
+    return end(std::make_error_code(std::errc::timed_out));
+  earliest_ = step_ == step::connecting ? connect_deadline_ : time_point::max();
+  for (std::size_t i = first_; i < queue_.size(); ++i) {
+    if (queue_[i].asked == nullptr) continue;
+    if (queue_[i].asked->deadline <= now) {
+      done(*std::exchange(queue_[i].asked, nullptr), status::timeout);
+    } else {
+      earliest_ = std::min(earliest_, queue_[i].asked->deadline);
+    }
+  }
+}
+
+void lane::end(std::error_code why) {
+  if (is_over()) return;
+  step_ = step::over;
+  error_ = why;
+  earliest_ = time_point::max();
+  // not closed yet: somebody may be polling it, and is woken by this
+  if (descriptor_ >= 0) ::shutdown(descriptor_, SHUT_RDWR);
+  out_.release();
+  in_.reset();
+  in_begin_ = in_end_ = 0;
+  for (std::size_t i = first_; i < queue_.size(); ++i) {
+    if (queue_[i].asked != nullptr) done(*queue_[i].asked, why);
+  }
+  queue_.clear();
+  first_ = 0;
+}
+
+pollfd lane::wants() const noexcept {
+  short events = POLLIN;
+  if (step_ == step::connecting) {
+    events = POLLOUT;
+  } else if (!out_.empty()) {
+    events |= POLLOUT;
+  }
+  return {descriptor_, events, 0};
+}
+
+void lane::on_ready(short events) {
+  if (step_ == step::connecting) {
+    if ((events & (POLLOUT | POLLERR | POLLHUP)) == 0) return;
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) return connect_next({error, std::system_category()});
+    step_ = step::connected;
+    return flush();
+  }
+  if ((events & POLLOUT) != 0) flush();
+  if (step_ == step::connected && (events & (POLLIN | POLLERR | POLLHUP)) != 0) on_readable();
+}
+
+void lane::on_readable() {
+  if (in_end_ == in_.size() && !make_room(std::min(std::max(first_input, 2 * in_.size()), batch_input))) {
+    return end(status::resource_limit);
+  }
+  const auto room = in_.span().subspan(in_end_);
+  const ssize_t count = ::recv(descriptor_, room.data(), room.size(), 0);
+  if (count < 0) {
+    if (errno != EAGAIN && errno != EINTR) end(last_error());
+    return;
+  }
+  if (count == 0) {
+    // a server that closes at the sight of a HELLO is one that speaks nothing but 004
+    refused_greeting_ = first_ < queue_.size() && queue_[first_].what == question::hello;
+    return end(std::make_error_code(std::errc::connection_reset));
+  }
+  in_end_ += static_cast<std::size_t>(count);
+  parse();
+}
+
+void lane::parse() {
+  while (step_ == step::connected) {
+    const auto input = std::as_const(in_).span().subspan(in_begin_, in_end_ - in_begin_);
+    const auto frame = wire::read_frame(input, bounds_);
+    if (frame.state == wire::frame_state::incomplete) {
+      if (frame.size > in_.size() - in_begin_ && !make_room(frame.size)) end(status::resource_limit);
+      return;
+    }
+    if (frame.state != wire::frame_state::complete) return end(status::protocol_error);
+    on_reply(frame.header, frame.payload);
+    if (step_ != step::connected) return;
+    wipe(in_.data() + in_begin_, frame.size);
+    in_begin_ += frame.size;
+    if (in_begin_ == in_end_) {
+      in_begin_ = in_end_ = 0;
+      return;
+    }
+  }
+}
+
+/// Room for `wanted` octets from in_begin_ on.
+bool lane::make_room(std::size_t wanted) {
+  const std::size_t kept = in_end_ - in_begin_;
+  if (wanted <= in_.size() && in_begin_ > 0) {
+    std::memmove(in_.data(), in_.data() + in_begin_, kept);
+    const std::size_t clean = std::max(kept, in_begin_);
+    wipe(in_.data() + clean, in_end_ - clean);
+  } else if (wanted > in_.size()) {
+    auto larger = arena_.allocate(wanted);
+    if (!larger) return false;
+    if (kept > 0) std::memcpy(larger->data(), in_.data() + in_begin_, kept);
+    in_ = std::move(*larger);  // wipes the old
+  }
+  in_begin_ = 0;
+  in_end_ = kept;
+  return in_end_ < in_.size();
+}
+
+void lane::on_reply(const wire::frame_header& header, std::span<const std::byte> payload) {
+  if (first_ == queue_.size()) return end(status::protocol_error);
+  const auto [asked, what] = queue_[first_];
+  if (header.service == service::error) {
+    const auto error = forge::decode_error(payload);
+    const status code = error ? error->code : status::protocol_error;
+    refused_greeting_ = what == question::hello && code == status::protocol_error;
+    if (asked != nullptr) {
+      pop();
+      done(*asked, code);
+    }
+    return end(refused_greeting_ || asked != nullptr ? std::make_error_code(std::errc::connection_reset)
+                                                     : make_error_code(code));
+  }
+  const auto error = read_reply(what, asked, header, payload);
+  if (to_status(error) == status::protocol_error && error) return end(status::protocol_error);
+  pop();
+  if (asked != nullptr) done(*asked, error);
+}
+
+/// Fills the call's response. `c` may be null: then the reply is only checked.
+/// Returns protocol_error if it is no answer to that, and invalid_argument if the key does not fit.
+std::error_code lane::read_reply(question what, call* c, const wire::frame_header& header,
+                                 std::span<const std::byte> payload) {
+  const auto is = [&](service s) { return header.service == s; };
+  const auto put = [c](auto&& decoded) -> std::error_code {
+    if (!decoded) return status::protocol_error;
+    if (c != nullptr) c->response = std::move(*decoded);
+    return {};
+  };
+  switch (what) {
+    case question::hello:
+      if (!is(service::hello_response) || !forge::decode_hello(payload)) return status::protocol_error;
+      greeted_ = true;
+      return {};
+    case question::open_connect:
+      if (!is(service::open_connect_response)) return status::protocol_error;
+      return put(forge::decode_open_connect_response(payload));
+    case question::open_connect2:
+      if (!is(service::open_connect2_response)) return status::protocol_error;
+      return put(forge::decode_open_connect2_response(payload));
+    case question::close:
+      if (!is(service::close_response)) return status::protocol_error;
+      return put(forge::decode_close_response(payload));
+    case question::get_key: break;
+  }
+  if (!is(service::get_key_response)) return status::protocol_error;
+  const auto reply = forge::decode_get_key_response(payload);
+  if (!reply) return status::protocol_error;
+  if (c == nullptr) return {};
+  get_key_response r = reply->response;
+  if (r.key.size() > c->key_buffer.size()) return status::invalid_argument;
+  if (!r.key.empty()) std::memcpy(c->key_buffer.data(), r.key.data(), r.key.size());
+  r.key = c->key_buffer.first(r.key.size());
+  c->response = r;
+  return {};
+}
+
+void lane::pop() noexcept {
+  if (++first_ == queue_.size()) {
+    queue_.clear();
+    first_ = 0;
+    if (step_ == step::connected) earliest_ = time_point::max();
+  } else if (first_ >= 64 && first_ >= queue_.size() / 2) {
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+}
+
+void lane::done(call& c, std::error_code error) {
+  c.error = error;
+  owner_.on_done(c);
+}
+
+bool lane::is_stale() const noexcept {
+  std::byte octet{};
+  const ssize_t count = ::recv(descriptor_, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+  return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+}  // namespace qkd004::net

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qkd004/net/site.hpp"
+
+#include <utility>
+
+#include "net/site_core.hpp"
+
+namespace qkd004::net {
+
+struct site::state final {
+  std::shared_ptr<site_core> core;
+};
+
+site::site(asio::io_context& context, site_options options)
+    : state_{std::make_shared<state>(state{std::make_shared<site_core>(context, std::move(options))})} {}
+
+site::~site() { stop(); }
+
+result<void> site::start(std::string* why) { return state_->core->start(why); }
+
+void site::stop() { state_->core->stop(); }
+
+std::vector<std::string> site::addresses() const { return state_->core->addresses(); }
+
+key_service& site::service() noexcept { return state_->core->service(); }
+
+key_manager& site::manager() noexcept { return state_->core->manager(); }
+
+}  // namespace qkd004::net

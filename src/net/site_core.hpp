@@ -1,0 +1,113 @@
+// site_core: what a site is made of: its key manager, its listeners, its connections, its peers, its clock.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/connection.hpp"
+#include "net/dialer.hpp"
+#include "net/turn.hpp"
+#include "qkd004/key_manager.hpp"
+#include "qkd004/key_service.hpp"
+#include "qkd004/net/site.hpp"
+
+namespace qkd004::net {
+
+/// Threads: start(), stop() and addresses() any; the rest inside turns.
+class site_core final : public turns, private key_manager::events {
+ public:
+  site_core(asio::io_context& context, site_options options);
+
+  [[nodiscard]] result<void> start(std::string* why);
+  void stop();
+  [[nodiscard]] std::vector<std::string> addresses();
+
+  [[nodiscard]] key_service& service() noexcept { return *service_; }
+  /// Requires: no self_link.
+  [[nodiscard]] key_manager& manager() noexcept { return *manager_; }
+  [[nodiscard]] const site_options& options() const noexcept { return options_; }
+  void log(log_level level, const std::string& line) const;
+
+  /// \name From connections
+  ///@{
+  /// A new application, or 0 with limits::max_connections of them.
+  [[nodiscard]] connection_id add_application(connection& c);
+  void remove_application(connection_id id);
+  /// A peer introduces itself on a connection that it made.
+  void welcome(connection& c, std::span<const std::byte> hello);
+  void receive(link_id link, peer::message&& m);
+  void remove_peer(const connection& c, link_id link, const std::string& why);
+  ///@}
+
+ private:
+  struct listener {
+    explicit listener(asio::io_context& context) : acceptor{context}, pause{context} {}
+    asio::ip::tcp::acceptor acceptor;
+    asio::steady_timer pause;
+    bool held = false;  ///< too many connections: accepts nobody
+  };
+
+  struct peer_state {
+    peer_options options;
+    std::shared_ptr<dialer> dials;  ///< none: the peer dials
+    connection* current = nullptr;
+    bool ready = false;
+    std::string failed;        ///< why the key manager wants no more of this connection
+    std::string last_failure;  ///< of dialing, so that it is logged once
+  };
+
+  // key_manager::events
+  void answer(const caller& who, const open_connect_response& r) override { pass(who, r); }
+  void answer(const caller& who, const get_key_response& r) override { pass(who, r); }
+  void answer(const caller& who, const close_response& r) override { pass(who, r); }
+  void send(link_id link, peer::message&& m) override;
+  void link_failed(link_id link, const std::string& why) override;
+  void note(std::string_view text) override;
+
+  template <class Response>
+  void pass(const caller& who, const Response& r) {
+    if (who.connection < applications_.size() && applications_[who.connection] != nullptr) {
+      applications_[who.connection]->answer(who.ticket, r);
+    }
+  }
+
+  // turns
+  void on_settled() override;
+  void on_turn_end() override;
+  void on_transport_gone() override;
+  void on_drop(const transport& which, const std::string& why) override;
+
+  [[nodiscard]] result<void> listen(const std::string& uri, std::string* why);
+  [[nodiscard]] result<void> add_peer(const peer_options& p, std::string* why);
+  void accept(const std::shared_ptr<listener>& l);
+  void accept_later(const std::shared_ptr<listener>& l);
+  void adopt(connection& c, link_id link);
+  void arm(time_point deadline);
+
+  [[nodiscard]] std::shared_ptr<site_core> self() {
+    return std::static_pointer_cast<site_core>(shared_from_this());
+  }
+  [[nodiscard]] std::size_t most_transports() const noexcept;
+
+  site_options options_;
+  std::unique_ptr<key_service> service_;
+  key_manager* manager_ = nullptr;  ///< the service; null with a self_link
+  std::vector<std::shared_ptr<listener>> listeners_;
+  std::vector<connection*> applications_;  ///< by connection_id
+  std::size_t application_count_ = 0;
+  std::vector<peer_state> peers_;  ///< by link_id
+  asio::steady_timer alarm_;
+  time_point armed_ = time_point::max();  ///< when the alarm goes off
+  bool started_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace qkd004::net

@@ -1,0 +1,108 @@
+// transport: one TCP connection of a site: hands over complete frames, and sends what was appended, in one write per
+// turn. Knows nothing of what the frames say.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <asio/ip/tcp.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/turn.hpp"
+#include "qkd004/clock.hpp"
+#include "wire/frame.hpp"
+#include "wire/out_buffer.hpp"
+
+namespace qkd004::net {
+
+/// Threads: everything inside a turn of its site.
+/// Order of calls: `open (out send)* [finish] [fail]`.
+class transport : public std::enable_shared_from_this<transport> {
+ public:
+  transport(std::shared_ptr<turns> site, asio::ip::tcp::socket socket);
+  transport(const transport&) = delete;
+  transport& operator=(const transport&) = delete;
+  virtual ~transport() = default;
+
+  /// Begins to read. `deadline`: when the first octet has to be there.
+  void open(time_point deadline);
+
+  /// Where to append frames; they are sent when the turn ends.
+  wire::out_buffer& out();
+
+  /// Ends the connection when the turn ends; what was appended and not written yet is lost.
+  void fail(std::string why);
+  /// Takes no frame any more, sends what was appended, and ends.
+  void finish(std::string why);
+
+  [[nodiscard]] bool is_open() const noexcept { return step_ == step::open; }
+  /// The other end, as a URI; empty when it is not known.
+  [[nodiscard]] const std::string& remote() const noexcept { return remote_; }
+
+ protected:
+  /// What the connection is for decides how its memory is treated: peers' messages hold no key, but must not get lost
+  /// when they come in a flood; answers may hold key, and whoever does not read them has to stop asking.
+  enum class content : std::uint8_t { secret, open_text };
+  void set_content(content c) noexcept { content_ = c; }
+  [[nodiscard]] turns& site() const noexcept { return *site_; }
+  /// Sends already what was appended, if it has become much.
+  void relieve();
+  [[nodiscard]] int descriptor() { return socket_.native_handle(); }
+
+ private:
+  friend class turns;
+
+  virtual void on_frame(const wire::frame_header& header, std::span<const std::byte> payload) = 0;
+  /// The octets are no frame; the connection can only finish().
+  virtual void on_bad_frame(wire::frame_state state, const wire::frame_header& header) = 0;
+  /// Whether another frame may be handed over now. Asked again at the end of each turn in which something was sent.
+  [[nodiscard]] virtual bool has_room() const = 0;
+  /// Once, when the connection is of no more use. Not from inside out(), fail() or finish().
+  virtual void on_end(const std::string& why) = 0;
+
+  enum class step : std::uint8_t { open, finishing, lingering, closed };
+
+  void arm_read();
+  void arm_write();
+  void on_readable();
+  void take(std::span<const std::byte> input);
+  [[nodiscard]] std::size_t parse(std::span<const std::byte> input);
+  void settle();
+  void flush();
+  void keep_open_text();
+  [[nodiscard]] bool may_read() const;
+  void end(const std::string& why);
+  void close();
+  [[nodiscard]] std::size_t unsent() const noexcept {
+    return (out_ ? out_->size() : 0) + backlog_.size() - backlog_sent_;
+  }
+
+  std::shared_ptr<turns> site_;
+  asio::ip::tcp::socket socket_;
+  std::string remote_;
+
+  std::vector<std::byte> held_;            ///< input: an incomplete frame, or frames there is no room for
+  std::unique_ptr<wire::out_buffer> out_;  ///< lent by the site while something is to be sent
+  std::vector<std::byte> backlog_;         ///< open text that the socket did not take; before out_
+  std::size_t backlog_sent_ = 0;
+  std::size_t parked_ = 0;  ///< octets of secret memory kept because the socket took less than there was
+
+  time_point read_deadline_ = time_point::max();
+  time_point write_deadline_ = time_point::max();
+  std::string why_;  ///< of finish() or fail()
+  content content_ = content::secret;
+  step step_ = step::open;
+  bool failed_ = false;
+  bool ended_ = false;
+  bool reading_ = false;
+  bool writing_ = false;
+  bool unsettled_ = false;
+  bool silent_ = true;  ///< no octet came yet
+};
+
+}  // namespace qkd004::net
