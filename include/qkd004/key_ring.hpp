@@ -82,14 +82,13 @@ class key_ring {
   /// child.
   [[nodiscard]] std::uint32_t room(std::uint32_t most) const noexcept {
     if (end_flags() != 0 || arena_.forked()) return 0;
-    const std::uint64_t first = published();
-    std::uint32_t count = 0;
-    // relaxed: what the slot held before is ordered in publish()
-    while (count < most &&
-           at(first + count).turn.load(std::memory_order_relaxed) == free_for(first + count)) {
-      ++count;
+    const std::uint64_t wanted = published() + most;
+    // What was found free stays so until it is published: only what lies beyond is looked at.
+    // acquire: pairs with the release in free(), so that the last taker's wiping comes before the next key
+    while (free_to_ < wanted && at(free_to_).turn.load(std::memory_order_acquire) == free_for(free_to_)) {
+      ++free_to_;
     }
-    return count;
+    return static_cast<std::uint32_t>(std::min(free_to_, wanted) - published());
   }
 
   /// Makes chunks takeable, and wakes whoever waits.
@@ -97,15 +96,14 @@ class key_ring {
   void publish(std::span<const std::byte> chunks, time_point now) noexcept {
     assert(chunks.size() % options_.chunk_size == 0 && "whole chunks");
     stamp_ = std::max(stamp_, now);
-    const std::uint64_t first = published();
-    const std::uint64_t last = first + chunks.size() / options_.chunk_size;
+    const std::uint64_t last = published() + chunks.size() / options_.chunk_size;
+    if (last > free_to_) [[unlikely]] {
+      (void)room(static_cast<std::uint32_t>(last - published()));
+    }
+    assert(last <= free_to_ && "more chunks than there is room for");
     const std::byte* from = chunks.data();
-    for (std::uint64_t p = first; p != last; ++p, from += options_.chunk_size) {
+    for (std::uint64_t p = published(); p != last; ++p, from += options_.chunk_size) {
       slot& s = at(p);
-      // acquire: pairs with the release in free(), so that the last taker's wiping comes before this
-      // writing
-      [[maybe_unused]] const std::uint64_t turn = s.turn.load(std::memory_order_acquire);
-      assert(turn == free_for(p) && "more chunks than room");
       s.since = stamp_;
       copy(s.key(), from);
       s.turn.store(live(p), std::memory_order_release);  // pairs with the acquire in claim()
@@ -439,34 +437,27 @@ class key_ring {
   /// Copies the key of a slot this thread owns, wipes it, and frees the slot.
   taken hand_over(slot& s, std::uint64_t p, std::byte* to) noexcept {
     const time_point since = s.since;
+    // hides from g++ which object this is: it warns of the branches for sizes that this one does not have
+    asm("" : "+r"(to));
     // the usual sizes without a call
     switch (options_.chunk_size) {
-      case 32:
-        move_out<32>(to, s.key());
-        break;
-      case 16:
-        move_out<16>(to, s.key());
-        break;
-      case 64:
-        move_out<64>(to, s.key());
-        break;
-      default:
-        std::memcpy(to, s.key(), options_.chunk_size);
-        wipe(s.key(), options_.chunk_size);
+      case 32: move_out(to, s.key(), 32); break;
+      case 16: move_out(to, s.key(), 16); break;
+      case 64: move_out(to, s.key(), 64); break;
+      default: move_out(to, s.key(), options_.chunk_size);
     }
     free(s, p);
     return {status::success, p, since};
   }
 
-  template <std::size_t Size>
-  static void move_out(std::byte* to, std::byte* key) noexcept {
-    std::memcpy(to, key, Size);
-    wipe(key, Size);
+  static void move_out(std::byte* to, std::byte* key, std::size_t size) noexcept {
+    std::memcpy(to, key, size);
+    wipe(key, size);
   }
 
   /// For the next round.
   void free(slot& s, std::uint64_t p) noexcept {
-    // release: pairs with the acquire in publish(), which writes the next key here
+    // release: pairs with the acquire in room(), after which the next key is written here
     s.turn.store(free_for(p + options_.capacity), std::memory_order_release);
   }
 
@@ -544,17 +535,10 @@ class key_ring {
 
   void copy(std::byte* to, const std::byte* from) const noexcept {
     switch (options_.chunk_size) {  // the usual sizes without a call
-      case 32:
-        std::memcpy(to, from, 32);
-        return;
-      case 16:
-        std::memcpy(to, from, 16);
-        return;
-      case 64:
-        std::memcpy(to, from, 64);
-        return;
-      default:
-        std::memcpy(to, from, options_.chunk_size);
+      case 32: std::memcpy(to, from, 32); return;
+      case 16: std::memcpy(to, from, 16); return;
+      case 64: std::memcpy(to, from, 64); return;
+      default: std::memcpy(to, from, options_.chunk_size);
     }
   }
 
@@ -572,6 +556,7 @@ class key_ring {
   const secret_bytes memory_;
 
   alignas(line) std::atomic<std::uint64_t> published_{0};
+  mutable std::uint64_t free_to_ = 0;     ///< from published_ up to here all slots are free
   mutable std::uint64_t held_from_ = 0;   ///< none below is live or served
   mutable std::uint64_t live_from_ = 0;   ///< none below is live
   std::uint64_t served_from_ = 0;         ///< none below is served

@@ -696,9 +696,11 @@ TEST_CASE("key_ring: loses no wake-up when keys come one at a time") {
   }};
   octets chunk(32);
   for (std::uint64_t i = 0; i < rounds; ++i) {
-    // the next one only once the last one was taken: just as the taker finds the ring empty and is about to
-    // park
-    while (answers.load(std::memory_order_relaxed) != i || f.ring->room(1) == 0) std::this_thread::yield();
+    // the next one only once the last one was taken, and then at each point of the taker's way to sleep
+    for (int spins = 0; answers.load(std::memory_order_relaxed) != i || f.ring->room(1) == 0; ++spins) {
+      if (spins > 1000) std::this_thread::yield();
+    }
+    for (std::uint64_t wait = i * 0x9e37'79b9U % 256; wait != 0; --wait) asm volatile("");
     chunk[0] = octet_of(i, 0);
     f.ring->publish(chunk, start);
   }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -83,4 +84,44 @@ TEST_CASE("parking: loses no wake-up when two threads hand a turn back and forth
   play(0);
   other.join();
   CHECK(turn.load() == turns);
+}
+
+TEST_CASE("parking: loses no wake-up when wake and prepare meet while earlier stores are on their way") {
+  // Both threads start each round together. Lines that the other processor wrote last keep the waker's
+  // stores in its store buffer, so that with anything less than two read-modify-writes each side misses the
+  // other.
+  constexpr unsigned rounds = 30'000;
+  struct alignas(64) cell {
+    std::atomic<unsigned> value{0};
+  };
+  std::array<cell, 8> lines;
+  cell waker_at, waiter_at, there;
+  parking p;
+  const auto together = [](cell& mine, const cell& other, unsigned round) {
+    mine.value.store(round, std::memory_order_release);
+    for (int spins = 0; other.value.load(std::memory_order_acquire) < round; ++spins) {
+      if (spins > 1000) std::this_thread::yield();
+    }
+  };
+  std::thread waker{[&] {
+    for (unsigned i = 1; i <= rounds; ++i) {
+      together(waker_at, waiter_at, i);
+      for (cell& c : lines) c.value.store(i, std::memory_order_relaxed);
+      there.value.store(i, std::memory_order_relaxed);
+      p.wake();
+    }
+  }};
+  unsigned lost = 0;
+  for (unsigned i = 1; i <= rounds; ++i) {
+    for (cell& c : lines) c.value.store(i, std::memory_order_relaxed);
+    together(waiter_at, waker_at, i);
+    for (unsigned wait = i * 0x9e37'79b9U % 64; wait != 0; --wait) asm volatile("");
+    const auto ticket = p.prepare();
+    if (there.value.load(std::memory_order_relaxed) == i || lost != 0) continue;
+    const auto deadline = boot_clock::now() + 10s;
+    p.park(ticket, deadline);
+    if (boot_clock::now() >= deadline) ++lost;
+  }
+  waker.join();
+  CHECK(lost == 0);
 }

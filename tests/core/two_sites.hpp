@@ -147,7 +147,7 @@ struct two_sites {
     const auto until = now + d;
     for (;;) {
       const auto next = std::min(a->manager.next_deadline(now), b->manager.next_deadline(now));
-      now = std::clamp(next, now + 1us, until);
+      now = std::min<time_point>(std::max<time_point>(next, now + 1us), until);
       a->manager.advance(now);
       b->manager.advance(now);
       settle();
