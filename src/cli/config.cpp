@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/config.hpp"
+
+#include <errno.h>
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <system_error>
+#include <tuple>
+#include <utility>
+
+#include "cli/print.hpp"
+#include "net/address.hpp"
+#include "qkd004/routing.hpp"
+
+namespace qkd004::cli {
+
+namespace {
+
+constexpr std::size_t longest_name =
+    255;  ///< octets of node ids and link names, as the peers' hello carries them
+constexpr std::size_t largest_file = std::size_t{1} << 20;
+constexpr std::int64_t kib = 1024;
+constexpr std::int64_t mib = 1024 * kib;
+constexpr std::int64_t gib = 1024 * mib;
+
+/// What is wrong with the file, and where.
+class problems {
+ public:
+  explicit problems(std::string file) : file_{std::move(file)} {}
+
+  void add(const toml::source_position& at, std::string text) {
+    found_.emplace_back(at.line, at.column, std::move(text));
+  }
+  void add(const toml::node& at, std::string text) { add(at.source().begin, std::move(text)); }
+
+  [[nodiscard]] bool none() const noexcept { return found_.empty(); }
+
+  /// A line each, in the file's order.
+  [[nodiscard]] std::string text() {
+    std::stable_sort(found_.begin(), found_.end(), [](const auto& a, const auto& b) {
+      return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
+    });
+    std::string lines;
+    for (const auto& [line, column, what] : found_) {
+      if (!lines.empty()) lines += '\n';
+      lines += fmt::format("{}:{}:{}: {}", file_, line, column, printable(what));
+    }
+    return lines;
+  }
+
+ private:
+  std::string file_;
+  std::vector<std::tuple<toml::source_index, toml::source_index, std::string>> found_;
+};
+
+std::string_view type_name(toml::node_type type) {
+  switch (type) {
+    case toml::node_type::none: return "nothing";
+    case toml::node_type::table: return "a table";
+    case toml::node_type::array: return "an array";
+    case toml::node_type::string: return "a string";
+    case toml::node_type::integer: return "an integer";
+    case toml::node_type::floating_point: return "a number with a fraction";
+    case toml::node_type::boolean: return "true or false";
+    default: return "a date or time";
+  }
+}
+
+struct bounds {
+  std::int64_t least;
+  std::int64_t most;
+};
+
+/// One table of the file, read key by key; done() reports the keys that nobody asked for.
+class section {
+ public:
+  /// `name` is as in the file, empty for the top of it.
+  section(const toml::table& table, std::string name, problems& out)
+      : table_{table}, name_{std::move(name)}, problems_{out} {}
+
+  void complain(const toml::node& at, std::string_view key, std::string_view what) {
+    problems_.add(at, fmt::format("{}: {}", full(key), what));
+  }
+  void complain(std::string_view key, std::string_view what) {
+    const toml::node* const node = table_.get(key);
+    complain(node != nullptr ? *node : table_, key, what);
+  }
+
+  const toml::node* find(std::string_view key, toml::node_type wanted) {
+    known_.emplace(key);
+    const toml::node* const node = table_.get(key);
+    if (node == nullptr || node->type() == wanted) return node;
+    complain(*node, key, fmt::format("is {}; it must be {}", type_name(node->type()), type_name(wanted)));
+    return nullptr;
+  }
+
+  /// Whether the key is there, of whatever type.
+  [[nodiscard]] bool has(std::string_view key) const { return table_.get(key) != nullptr; }
+
+  enum class presence : std::uint8_t { optional, required };
+
+  /// A string that is not empty.
+  void text(std::string_view key, std::string& value, presence p = presence::optional) {
+    const toml::node* const node = find(key, toml::node_type::string);
+    if (node == nullptr) {
+      if (p == presence::required && !has(key)) complain(key, "is missing");
+      return;
+    }
+    value = node->as_string()->get();
+    if (value.empty()) complain(*node, key, "is empty");
+  }
+
+  /// An array of strings; `check` returns what is wrong with one, or nothing.
+  template <class Check>
+  void texts(std::string_view key, std::vector<std::string>& values, Check&& check) {
+    const toml::node* const node = find(key, toml::node_type::array);
+    if (node == nullptr) return;
+    for (const toml::node& element : *node->as_array()) {
+      if (!element.is_string()) {
+        complain(element, key, fmt::format("has {}; it is an array of strings", type_name(element.type())));
+        continue;
+      }
+      values.push_back(element.as_string()->get());
+      if (const std::string wrong = check(values.back()); !wrong.empty()) complain(element, key, wrong);
+    }
+  }
+
+  template <class Integer>
+  void number(std::string_view key, Integer& value, bounds allowed) {
+    const toml::node* const node = find(key, toml::node_type::integer);
+    if (node == nullptr) return;
+    const std::int64_t given = node->as_integer()->get();
+    if (given < allowed.least || given > allowed.most) {
+      return complain(*node, key,
+                      fmt::format("is {}; it may be from {} to {}", given, allowed.least, allowed.most));
+    }
+    value = static_cast<Integer>(given);
+  }
+
+  void milliseconds(std::string_view key, std::chrono::milliseconds& value) {
+    std::int64_t count = value.count();
+    number(key, count, {1, 24 * 3'600 * 1'000});
+    value = std::chrono::milliseconds{count};
+  }
+
+  void flag(std::string_view key, bool& value) {
+    if (const toml::node* const node = find(key, toml::node_type::boolean)) value = node->as_boolean()->get();
+  }
+
+  /// A table within this one.
+  std::optional<section> sub(std::string_view key) {
+    const toml::node* const node = find(key, toml::node_type::table);
+    if (node == nullptr) return std::nullopt;
+    return section{*node->as_table(), full(key), problems_};
+  }
+
+  void done() {
+    for (const auto& [key, node] : table_) {
+      if (known_.contains(key.str())) continue;
+      problems_.add(key.source().begin,
+                    fmt::format("unknown key '{}'; {} may have {}", full(key.str()),
+                                name_.empty() ? "a site" : name_, fmt::join(known_, ", ")));
+    }
+  }
+
+  [[nodiscard]] std::string full(std::string_view key) const {
+    return name_.empty() ? std::string{key} : fmt::format("{}.{}", name_, key);
+  }
+
+ private:
+  const toml::table& table_;
+  std::string name_;
+  problems& problems_;
+  std::set<std::string, std::less<>> known_;
+};
+
+using presence = section::presence;
+
+/// What is wrong with a node id, or nothing.
+std::string wrong_with_node(const std::string& node) {
+  const std::string uri = "application@" + node;
+  if (node.size() > longest_name) return fmt::format("is longer than {} octets", longest_name);
+  if (!is_uri(uri, uri.size()) || node_of(uri) != node) {
+    return fmt::format("'{}' cannot be a node id: it has to stand in qkd://application@node", node);
+  }
+  return {};
+}
+
+std::string wrong_with_address(const std::string& uri) {
+  std::string why;
+  return net::parse_address(uri, &why) ? std::string{} : why;
+}
+
+std::string wrong_with_pattern(const std::string& text) {
+  return text.empty() ? "has an empty string" : std::string{};
+}
+
+class reader {
+ public:
+  reader(const std::string& file, problems& out)
+      : folder_{std::filesystem::path{file}.parent_path()}, problems_{out} {}
+
+  site_config read(const toml::table& root) {
+    site_config config;
+    section top{root, "", problems_};
+    net::site_options& site = config.site;
+
+    node(top, "node", site.manager.node);
+    top.texts("listen", site.listen, wrong_with_address);
+    if (!top.has("listen")) top.complain("listen", "is missing");
+    if (const auto* list = root.get_as<toml::array>("listen"); list != nullptr && list->empty()) {
+      top.complain("listen", "has no address");
+    }
+    top.texts("local_uris", site.manager.local_uris, wrong_with_pattern);
+    top.flag("allow_insecure", site.allow_insecure);
+    top.flag("insist_on_peer", site.manager.insist_on_peer);
+    memory(top, site.memory);
+    limits(top, site.manager.limits);
+    timeouts(top, site.timeouts);
+    peers(top, config);
+    if (problems_.none()) fits(top, config);
+    top.done();
+    return config;
+  }
+
+ private:
+  void node(section& s, std::string_view key, std::string& value) {
+    s.text(key, value, presence::required);
+    if (value.empty()) return;
+    if (const std::string wrong = wrong_with_node(value); !wrong.empty()) s.complain(key, wrong);
+  }
+
+  static void memory(section& top, secret_options& o) {
+    auto s = top.sub("memory");
+    if (!s) return;
+    s->number("bytes", o.bytes, {64 * kib, 64 * gib});
+    s->flag("allow_unlocked", o.allow_unlocked);
+    s->done();
+  }
+
+  static void limits(section& top, qkd004::limits& o) {
+    auto s = top.sub("limits");
+    if (!s) return;
+    s->number("max_chunk", o.max_chunk, {1, mib});
+    s->number("ring_chunks", o.ring_chunks, {2, 65'536});
+    if (!std::has_single_bit(o.ring_chunks)) {
+      s->complain("ring_chunks", fmt::format("is {}; it must be a power of two", o.ring_chunks));
+    }
+    s->number("ring_bytes", o.ring_bytes, {4 * kib, gib});
+    s->number("max_streams", o.max_streams, {1, 10'000'000});
+    s->number("max_retired", o.max_retired, {1, 100'000'000});
+    s->number("max_waiting", o.max_waiting, {1, 10'000'000});
+    s->number("pool_bytes", o.pool_bytes, {kib, gib});
+    s->number("max_uri", o.max_uri, {16, 2'000});
+    s->number("max_connections", o.max_connections, {1, 1'000'000});
+    s->number("max_frame", o.max_frame, {8 * kib, 16 * mib});
+    s->number("max_in_flight", o.max_in_flight, {1, 65'536});
+    s->number("max_unsent", o.max_unsent, {4 * kib, gib});
+    s->done();
+  }
+
+  static void timeouts(section& top, net::site_timeouts& o) {
+    auto s = top.sub("timeouts");
+    if (!s) return;
+    s->milliseconds("silence_ms", o.silence);
+    s->milliseconds("frame_ms", o.frame);
+    s->milliseconds("unsent_ms", o.unsent);
+    s->milliseconds("linger_ms", o.linger);
+    s->milliseconds("dial_ms", o.dial);
+    s->done();
+  }
+
+  void peers(section& top, site_config& config) {
+    const toml::node* const list = top.find("peer", toml::node_type::array);
+    if (list == nullptr) return;
+    std::set<std::string, std::less<>> seen;
+    for (const toml::node& element : *list->as_array()) {
+      if (!element.is_table()) {
+        top.complain(element, "peer", "is written [[peer]]");
+        continue;
+      }
+      section s{*element.as_table(), "peer", problems_};
+      peer(s, config, seen);
+      s.done();
+    }
+  }
+
+  void peer(section& s, site_config& config, std::set<std::string, std::less<>>& seen) {
+    const std::string& here = config.site.manager.node;
+    net::peer_options p;
+    node(s, "node", p.link.peer);
+    if (!p.link.peer.empty()) {
+      if (p.link.peer == here) s.complain("node", fmt::format("'{}' is this site itself", here));
+      if (!seen.insert(p.link.peer).second)
+        s.complain("node", fmt::format("'{}' is a peer already", p.link.peer));
+    }
+
+    p.link.name = std::min(here, p.link.peer) + "+" + std::max(here, p.link.peer);
+    s.text("link", p.link.name);
+    if (p.link.name.size() > longest_name) {
+      s.complain("link", fmt::format("the link's name has more than {} octets", longest_name));
+    }
+
+    s.text("address", p.address);
+    if (!p.address.empty()) {
+      if (const std::string wrong = wrong_with_address(p.address); !wrong.empty()) {
+        s.complain("address", wrong);
+      } else if (net::parse_address(p.address)->port == 0) {
+        s.complain("address", "port 0 cannot be dialled");
+      }
+    } else if (!s.has("address") && !here.empty() && here < p.link.peer) {
+      s.complain("address", fmt::format("is missing: '{}' sorts before '{}', so it is this site that dials",
+                                        here, p.link.peer));
+    }
+    s.texts("destinations", p.link.destinations, wrong_with_pattern);
+
+    auto source = s.sub("source");
+    if (!source && !s.has("source"))
+      s.complain("source", "is missing: [peer.source] says where the link's key comes from");
+    if (source) {
+      if (auto settings = key_source(*source)) {
+        config.key_sources.push_back(std::move(*settings));
+        config.site.peers.push_back(std::move(p));
+      }
+    }
+  }
+
+  std::optional<key_source_settings> key_source(section& s) {
+    std::string kind;
+    s.text("kind", kind, presence::required);
+    if (kind == "seeded") return seeded(s);
+    if (kind == "file") return file(s);
+    if (!kind.empty())
+      s.complain("kind", fmt::format("'{}' is not known; \"seeded\" and \"file\" are", kind));
+    return std::nullopt;
+  }
+
+  key_source_settings seeded(section& s) {
+    seeded_settings o;
+    path(s, "secret_file", o.secret_file, presence::required);
+    s.number("rate_bps", o.options.rate_bps, {0, 1'000'000'000'000});
+    s.number("block_bytes", o.options.block_bytes, {0, mib});
+    s.done();
+    return o;
+  }
+
+  key_source_settings file(section& s) {
+    file_source_options o{"", security_class::simulated_insecure};
+    path(s, "path", o.path, presence::required);
+    path(s, "offset_path", o.offset_path, presence::optional);
+    std::string security;
+    s.text("security_class", security, presence::required);
+    if (!security.empty()) {
+      const auto classes = {security_class::simulated_insecure, security_class::simulated_over_tls,
+                            security_class::hardware};
+      const auto* const found = std::find_if(classes.begin(), classes.end(),
+                                             [&](security_class c) { return to_string(c) == security; });
+      if (found != classes.end()) {
+        o.security = *found;
+      } else {
+        s.complain("security_class",
+                   fmt::format("'{}' is not known; simulated-insecure, simulated-over-tls and hardware are",
+                               security));
+      }
+    }
+    s.number("block_bytes", o.block_bytes, {32, mib});
+    s.number("rate_bps", o.rate_bps, {0, 1'000'000'000'000});
+    s.number("reserve_blocks", o.reserve_blocks, {1, 1'000'000});
+    s.flag("allow_readable", o.allow_readable);
+    s.flag("erase", o.erase);
+    s.done();
+    return o;
+  }
+
+  void path(section& s, std::string_view key, std::string& value, presence p) {
+    s.text(key, value, p);
+    if (value.find('\0') != std::string::npos) return s.complain(key, "has an octet 0");
+    if (!value.empty()) value = (folder_ / value).string();
+  }
+
+  /// The arena holds every link's pool and at least one ring.
+  static void fits(section& top, const site_config& config) {
+    const auto& l = config.site.manager.limits;
+    const std::size_t wanted = l.pool_bytes * config.site.peers.size() + l.ring_bytes;
+    if (wanted <= config.site.memory.bytes) return;
+    top.complain(
+        "memory",
+        fmt::format("bytes = {} is less than limits.pool_bytes for each peer and one limits.ring_bytes: {}",
+                    config.site.memory.bytes, wanted));
+  }
+
+  std::filesystem::path folder_;
+  problems& problems_;
+};
+
+}  // namespace
+
+result<site_config> parse_config(std::string_view text, const std::string& file, std::string* why) {
+  problems found{file};
+  try {
+    const toml::table root = toml::parse(text, std::string_view{file});
+    site_config config = reader{file, found}.read(root);
+    if (found.none()) return config;
+  } catch (const toml::parse_error& error) {
+    found.add(error.source().begin, std::string{error.description()});
+  }
+  if (why != nullptr) *why = found.text();
+  return status::invalid_argument;
+}
+
+result<site_config> read_config(const std::string& file, std::string* why) {
+  const auto fail = [&](const std::string& text, std::error_code error) {
+    if (why != nullptr) *why = file + ": " + text;
+    return error;
+  };
+  errno = 0;
+  std::ifstream in{file, std::ios::binary};
+  std::string text;
+  char part[4096];
+  while (text.size() <= largest_file && (in.read(part, sizeof part) || in.gcount() > 0)) {
+    text.append(part, static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.is_open() || in.bad()) {
+    const std::error_code error{errno != 0 ? errno : EIO, std::generic_category()};
+    return fail(error.message(), error);
+  }
+  if (text.size() > largest_file)
+    return fail("is larger than a configuration can be", status::invalid_argument);
+  return parse_config(text, file, why);
+}
+
+}  // namespace qkd004::cli

@@ -1,0 +1,38 @@
+// config: the TOML file of a site, checked as a whole before anything is opened. Opens nothing itself.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "qkd004/file_source.hpp"
+#include "qkd004/net/site.hpp"
+#include "qkd004/result.hpp"
+#include "qkd004/seeded_source.hpp"
+
+namespace qkd004::cli {
+
+/// A key source `kind = "seeded"`.
+struct seeded_settings {
+  std::string secret_file;
+  seeded_source_options options;
+};
+
+using key_source_settings = std::variant<seeded_settings, file_source_options>;
+
+struct site_config {
+  net::site_options site;                        ///< its peers have no key source yet
+  std::vector<key_source_settings> key_sources;  ///< of site.peers, in their order
+};
+
+/// Reads a site's configuration. Paths in it that are not absolute are taken from the folder of `file`.
+/// Returns invalid_argument; `why` receives a line `file:line:column: what is wrong` for everything found.
+[[nodiscard]] result<site_config> parse_config(std::string_view text, const std::string& file,
+                                               std::string* why);
+
+/// As parse_config(), from a file. Returns errno when it cannot be read.
+[[nodiscard]] result<site_config> read_config(const std::string& file, std::string* why);
+
+}  // namespace qkd004::cli

@@ -1,0 +1,138 @@
+// The applications of the demonstration: open or join a key stream, take keys, report their digests.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "cli/commands.hpp"
+#include "cli/demo_report.hpp"
+#include "cli/dial.hpp"
+#include "cli/print.hpp"
+#include "cli/private_output.hpp"
+#include "qkd004/client.hpp"
+
+namespace qkd004::cli {
+
+namespace {
+
+constexpr std::size_t batch = 32;  ///< keys asked for at a time
+
+struct application_options {
+  server_options server;
+  open_connect_request request;
+  bool join = false;
+  std::size_t count = 1;
+  std::size_t show = 0;
+  std::string out;
+};
+
+class application {
+ public:
+  application(const application_options& o, dialled d) : options_{o}, dialled_{std::move(d)} {}
+
+  exit_code run() {
+    if (!options_.out.empty()) {
+      std::string why;
+      auto file = private_output::create(options_.out, &why);
+      if (!file) return complain(exit_code::usage, why);
+      file_ = std::move(*file);
+    }
+    open_connect_request request = options_.request;
+    if (options_.join) {
+      std::string line;
+      std::getline(std::cin, line);
+      const auto id = key_stream_id::parse(line);
+      if (!id) return complain(exit_code::usage, "no Key_stream_ID on standard input");
+      request.stream = *id;
+    }
+    client site{dialled_.via, dialled_.arena};
+    auto opened = site.open_connect(request);
+    if (!opened) return complain("OPEN_CONNECT", opened.error());
+    if (opened->outcome() == status::qos_not_met)
+      return complain("OPEN_CONNECT", make_error_code(opened->outcome()));
+    put(stream_line(opened->id()));
+
+    if (const auto taken = take(*opened); taken != exit_code::ok) return taken;
+    if (const auto closed = opened->close(); !closed) return complain("CLOSE", closed.error());
+    if (file_) {
+      if (const auto written = file_.close(); !written) return complain(options_.out, written.error());
+    }
+    return exit_code::ok;
+  }
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  exit_code take(key_stream& stream) {
+    const std::size_t size = stream.quality().key_chunk_size;
+    auto memory = dialled_.arena.allocate(size * batch);
+    if (!memory) return complain("memory for keys", memory.error());
+    sha256 all;
+    clock::time_point began;
+    std::size_t in_first_batch = 0;
+    for (std::size_t taken = 0; taken < options_.count;) {
+      const std::size_t wanted = std::min(batch, options_.count - taken);
+      const auto keys = stream.next_keys_into(memory->span().first(wanted * size));
+      if (!keys) return complain("GET_KEY", keys.error());
+      const auto octets = std::span<const std::byte>{memory->span()}.first(keys->count * size);
+      all.add(octets);
+      std::string lines;
+      for (std::size_t i = 0; i < keys->count; ++i) {
+        const auto key = octets.subspan(i * size, size);
+        lines += key_line({keys->first + i, sha256::of(key)});
+        if (taken + i < options_.show) lines += fmt::format("shown {} {}\n", keys->first + i, to_hex(key));
+      }
+      put(lines);
+      if (file_) {
+        if (const auto written = file_.write(octets); !written)
+          return complain(options_.out, written.error());
+      }
+      if (taken == 0) {
+        // until here the sites were still finding each other
+        began = clock::now();
+        in_first_batch = keys->count;
+      }
+      taken += keys->count;
+    }
+    const std::chrono::duration<double> seconds = clock::now() - began;
+    const auto timed = static_cast<double>(options_.count - in_first_batch);
+    put(done_line(all.finish(), seconds.count() > 0 ? timed / seconds.count() : 0));
+    return exit_code::ok;
+  }
+
+  const application_options& options_;
+  dialled dialled_;
+  private_output file_;
+};
+
+exit_code run_application(const application_options& o) {
+  auto d = dial(o.server, std::size_t{4} << 20);
+  if (!d.via) return d.failed;
+  return application{o, std::move(d)}.run();
+}
+
+}  // namespace
+
+void add_demo_application(CLI::App& app, action& chosen) {
+  auto* const command =
+      app.add_subcommand("demo-application", "One application of the demonstration")->group("");
+  const auto o = std::make_shared<application_options>();
+  add_server(*command, o->server);
+  add_ends(*command, o->request);
+  command->add_flag("--join", o->join, "read the Key_stream_ID from standard input");
+  command->add_option("--keys", o->count)->check(CLI::Range(1, 1'000'000'000));
+  command->add_option("--show", o->show, "how many keys are reported as they are");
+  command->add_option("--chunk", o->request.quality.key_chunk_size);
+  command->add_option("--timeout", o->request.quality.timeout_ms);
+  command->add_option("--out", o->out, "write the keys to a new file");
+  command->callback([o, &chosen] { chosen = [o] { return run_application(*o); }; });
+}
+
+}  // namespace qkd004::cli

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/demo_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+namespace qkd004::cli {
+
+namespace {
+
+/// The text up to the next space, which is taken off `rest`.
+std::string_view next_word(std::string_view& rest) {
+  const auto space = std::min(rest.find(' '), rest.size());
+  const auto word = rest.substr(0, space);
+  rest.remove_prefix(std::min(space + 1, rest.size()));
+  return word;
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  std::uint64_t value = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value);
+  if (error != std::errc{} || end != last) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+std::string stream_line(const key_stream_id& id) { return fmt::format("stream {}\n", id.to_string()); }
+
+std::string key_line(const delivered_key& key) {
+  return fmt::format("key {} {}\n", key.index, to_hex(key.digest));
+}
+
+std::string done_line(const sha256_digest& all, double keys_per_second) {
+  return fmt::format("done {} {:.0f}\n", to_hex(all), keys_per_second);
+}
+
+bool application_report::take(std::string_view line) {
+  const auto kind = next_word(line);
+  const auto first = next_word(line);
+  if (kind == "stream") {
+    stream = key_stream_id::parse(first);
+    return stream.has_value();
+  }
+  if (kind == "done") {
+    all = parse_digest(first);
+    keys_per_second = static_cast<double>(parse_number(line).value_or(0));
+    return all.has_value();
+  }
+  const auto index = parse_number(first);
+  if (!index) return false;
+  if (kind == "shown") {
+    shown.emplace_back(*index, line);
+    return true;
+  }
+  const auto digest = parse_digest(line);
+  if (kind != "key" || !digest) return false;
+  keys.push_back({*index, *digest});
+  return true;
+}
+
+comparison compare(const application_report& a, const application_report& b, std::size_t expected) {
+  comparison c;
+  const auto differ = [&c](std::string what) {
+    if (c.difference.empty()) c.difference = std::move(what);
+  };
+  for (std::size_t i = 0; i < std::min(a.keys.size(), b.keys.size()); ++i) {
+    if (a.keys[i].index != b.keys[i].index) {
+      differ(fmt::format("key number {} has index {} at one end and {} at the other", i + 1, a.keys[i].index,
+                         b.keys[i].index));
+    } else if (a.keys[i].digest != b.keys[i].digest) {
+      differ(fmt::format("the keys at index {} differ", a.keys[i].index));
+    } else {
+      ++c.equal;
+    }
+  }
+  if (a.keys.size() != expected || b.keys.size() != expected) {
+    differ(
+        fmt::format("{} keys at one end and {} at the other, of {}", a.keys.size(), b.keys.size(), expected));
+  }
+  if (!a.all || !b.all) {
+    differ("an application did not finish");
+  } else if (*a.all != *b.all) {
+    differ("the digests over all keys differ");
+  }
+  if (!a.stream || a.stream != b.stream) differ("the ends name different key streams");
+  return c;
+}
+
+std::string index_range(const application_report& report) {
+  if (report.keys.empty()) return "none";
+  const auto first = report.keys.front().index;
+  const auto last = report.keys.back().index;
+  std::string range = fmt::format("{} to {}", first, last);
+  if (last - first + 1 != report.keys.size()) range += " with gaps";
+  return range;
+}
+
+std::string table(const table_end& a, const table_end& b, std::string_view key_source) {
+  const auto row = [](std::string_view name, std::string_view at_a, std::string_view at_b,
+                      std::string_view verdict) {
+    std::string line = fmt::format("  {:<13}{:<22}{:<22}{}", name, at_a, at_b, verdict);
+    line.erase(line.find_last_not_of(' ') + 1);
+    return line + "\n";
+  };
+  const auto equal = [](bool same) { return same ? "equal" : "DIFFERENT"; };
+  const auto& ra = a.report;
+  const auto& rb = b.report;
+  const auto print_of = [](const application_report& r) { return r.all ? fingerprint(*r.all) : "none"; };
+  const auto rate = [](const application_report& r) {
+    return r.keys_per_second > 0 ? fmt::format("{:.0f}", r.keys_per_second) : std::string{"-"};
+  };
+
+  std::string text =
+      fmt::format("  {:<13}{}\n  {:<13}{}\n", "KSID",
+                  ra.stream ? ra.stream->to_string() : std::string{"none"}, "key source", key_source);
+  text += row("", a.site, b.site, "");
+  text += row("application", a.application, b.application, "");
+  text += row("keys", std::to_string(ra.keys.size()), std::to_string(rb.keys.size()),
+              equal(ra.keys.size() == rb.keys.size()));
+  text += row("index range", index_range(ra), index_range(rb), equal(index_range(ra) == index_range(rb)));
+  text += row("fingerprint", print_of(ra), print_of(rb), equal(ra.all.has_value() && ra.all == rb.all));
+  text += row("keys/s", rate(ra), rate(rb), "");
+  return text;
+}
+
+}  // namespace qkd004::cli

@@ -1,0 +1,66 @@
+// demo_report: what the applications of the demonstration tell its parent, and whether they hold the same keys. Knows
+// digests of keys, not keys.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cli/digest.hpp"
+#include "qkd004/key_stream_id.hpp"
+
+namespace qkd004::cli {
+
+struct delivered_key {
+  std::uint64_t index = 0;
+  sha256_digest digest{};
+};
+
+/// One application's side. The application writes it in lines, and reads none.
+struct application_report {
+  std::optional<key_stream_id> stream;
+  std::vector<delivered_key> keys;   ///< in the order of delivery
+  std::optional<sha256_digest> all;  ///< of the keys' octets, one key after another; last to come
+  double keys_per_second = 0;        ///< after the first batch; 0: there was no other
+  std::vector<std::pair<std::uint64_t, std::string>>
+      shown;  ///< index and key in hexadecimal, where asked for
+
+  /// False if it is no line of a report.
+  [[nodiscard]] bool take(std::string_view line);
+};
+
+/// \name The lines, each with its end
+///@{
+[[nodiscard]] std::string stream_line(const key_stream_id& id);
+[[nodiscard]] std::string key_line(const delivered_key& key);
+[[nodiscard]] std::string done_line(const sha256_digest& all, double keys_per_second);
+///@}
+
+struct comparison {
+  std::size_t equal = 0;   ///< keys with the same index and the same octets at both ends
+  std::string difference;  ///< the first, in words; empty if there is none
+};
+
+/// Compares the ends key by key.
+[[nodiscard]] comparison compare(const application_report& a, const application_report& b,
+                                 std::size_t expected);
+
+/// What stands above one end's column.
+struct table_end {
+  std::string site;
+  std::string application;
+  const application_report& report;
+};
+
+/// The result for people.
+[[nodiscard]] std::string table(const table_end& a, const table_end& b, std::string_view key_source);
+
+/// `0 to 999`, or what is there if there are gaps.
+[[nodiscard]] std::string index_range(const application_report& report);
+
+}  // namespace qkd004::cli

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/config.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <string>
+#include <variant>
+
+#include "site_pair.hpp"
+
+using namespace qkd004;
+using namespace qkd004::cli;
+using test::has;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::string least =
+    "node = 'a'\n"
+    "listen = ['qkd004://127.0.0.1:0']\n";
+
+const std::string the_peer =
+    "[[peer]]\n"
+    "node = 'b'\n"
+    "address = 'qkd004://127.0.0.1:9'\n"
+    "[peer.source]\n"
+    "kind = 'seeded'\n"
+    "secret_file = 's'\n";
+
+site_config good(const std::string& text) {
+  std::string why;
+  auto config = parse_config(text, "dir/site.toml", &why);
+  INFO(text);
+  INFO(why);
+  REQUIRE(config);
+  return std::move(*config);
+}
+
+std::string bad(const std::string& text) {
+  std::string why;
+  const auto config = parse_config(text, "site.toml", &why);
+  INFO(text);
+  CHECK_FALSE(config);
+  CHECK(config.error() == make_error_code(status::invalid_argument));
+  return why;
+}
+
+}  // namespace
+
+TEST_CASE("config: takes the library's defaults when only node and listen are given") {
+  const auto config = good(least);
+  const net::site_options defaults;
+  CHECK(config.site.manager.node == "a");
+  CHECK(config.site.listen == std::vector<std::string>{"qkd004://127.0.0.1:0"});
+  CHECK(config.site.peers.empty());
+  CHECK(config.site.memory.bytes == defaults.memory.bytes);
+  CHECK_FALSE(config.site.memory.allow_unlocked);
+  CHECK_FALSE(config.site.allow_insecure);
+  CHECK(config.site.manager.limits.max_chunk == limits{}.max_chunk);
+  CHECK(config.site.timeouts.silence == defaults.timeouts.silence);
+}
+
+TEST_CASE("config: reads every key when all are given") {
+  const auto config = good(R"(
+node = "a"
+listen = ["qkd004://127.0.0.1:1", "qkd004://[::1]:2"]
+local_uris = ["app:x", "app:y*"]
+allow_insecure = true
+insist_on_peer = true
+[memory]
+bytes = 4_194_304
+allow_unlocked = true
+[limits]
+max_chunk = 1001
+ring_chunks = 64
+ring_bytes = 65_536
+max_streams = 1002
+max_retired = 1003
+max_waiting = 1004
+pool_bytes = 65_537
+max_uri = 1005
+max_connections = 1006
+max_frame = 10_007
+max_in_flight = 1008
+max_unsent = 10_009
+[timeouts]
+silence_ms = 1
+frame_ms = 2
+unsent_ms = 3
+linger_ms = 4
+dial_ms = 5
+[[peer]]
+node = "b"
+link = "ab"
+address = "qkd004://host:9"
+destinations = ["c", "app:*"]
+[peer.source]
+kind = "seeded"
+secret_file = "secret"
+rate_bps = 1010
+block_bytes = 128
+[[peer]]
+node = "0"
+[peer.source]
+kind = "file"
+path = "/keys"
+offset_path = "offset"
+security_class = "hardware"
+block_bytes = 256
+rate_bps = 1011
+reserve_blocks = 12
+allow_readable = true
+erase = true
+)");
+  const auto& site = config.site;
+  CHECK(site.listen.size() == 2);
+  CHECK(site.manager.local_uris == std::vector<std::string>{"app:x", "app:y*"});
+  CHECK(site.allow_insecure);
+  CHECK(site.manager.insist_on_peer);
+  CHECK(site.memory.bytes == 4'194'304);
+  CHECK(site.memory.allow_unlocked);
+  const auto& l = site.manager.limits;
+  CHECK(l.max_chunk == 1001);
+  CHECK(l.ring_chunks == 64);
+  CHECK(l.ring_bytes == 65'536);
+  CHECK(l.max_streams == 1002);
+  CHECK(l.max_retired == 1003);
+  CHECK(l.max_waiting == 1004);
+  CHECK(l.pool_bytes == 65'537);
+  CHECK(l.max_uri == 1005);
+  CHECK(l.max_connections == 1006);
+  CHECK(l.max_frame == 10'007);
+  CHECK(l.max_in_flight == 1008);
+  CHECK(l.max_unsent == 10'009);
+  CHECK(site.timeouts.silence == 1ms);
+  CHECK(site.timeouts.frame == 2ms);
+  CHECK(site.timeouts.unsent == 3ms);
+  CHECK(site.timeouts.linger == 4ms);
+  CHECK(site.timeouts.dial == 5ms);
+  REQUIRE(site.peers.size() == 2);
+  REQUIRE(config.key_sources.size() == 2);
+  CHECK(site.peers[0].link.peer == "b");
+  CHECK(site.peers[0].link.name == "ab");
+  CHECK(site.peers[0].address == "qkd004://host:9");
+  CHECK(site.peers[0].link.destinations == std::vector<std::string>{"c", "app:*"});
+  const auto& seeded = std::get<seeded_settings>(config.key_sources[0]);
+  CHECK(seeded.secret_file == "dir/secret");
+  CHECK(seeded.options.rate_bps == 1010);
+  CHECK(seeded.options.block_bytes == 128);
+  const auto& file = std::get<file_source_options>(config.key_sources[1]);
+  CHECK(file.path == "/keys");
+  CHECK(file.offset_path == "dir/offset");
+  CHECK(file.security == security_class::hardware);
+  CHECK(file.block_bytes == 256);
+  CHECK(file.rate_bps == 1011);
+  CHECK(file.reserve_blocks == 12);
+  CHECK(file.allow_readable);
+  CHECK(file.erase);
+}
+
+TEST_CASE("config: names a link after both nodes in order when it has no name") {
+  CHECK(good(least + the_peer).site.peers[0].link.name == "a+b");
+  CHECK(good("node = 'c'\nlisten = ['qkd004://127.0.0.1']\n" + the_peer).site.peers[0].link.name == "b+c");
+}
+
+TEST_CASE("config: lets the site that sorts last go without an address when it is dialled") {
+  const std::string no_address = "[[peer]]\nnode = 'b'\n[peer.source]\nkind = 'seeded'\nsecret_file = 's'\n";
+  CHECK(good("node = 'c'\nlisten = ['qkd004://127.0.0.1']\n" + no_address).site.peers[0].address.empty());
+  const auto why = bad(least + no_address);
+  CHECK(has(why, "site.toml:3:1: peer.address: is missing"));
+  CHECK(has(why, "'a' sorts before 'b'"));
+}
+
+TEST_CASE("config: says where and what when something is wrong") {
+  struct row {
+    std::string text;
+    std::string place;
+    std::string word;
+  };
+  const std::string file_source =
+      "[[peer]]\nnode = 'b'\naddress = 'qkd004://127.0.0.1:9'\n[peer.source]\nkind = 'file'\npath = 'k'\n";
+  const row rows[] = {
+      // TOML itself
+      {"node = \n", "site.toml:1:8: ", ""},
+      {least + "node = 'b'\n", "site.toml:3:8: ", "node"},
+      // required
+      {"listen = ['qkd004://127.0.0.1']\n", "site.toml:1:1: node: ", "is missing"},
+      {"node = 'a'\n", "site.toml:1:1: listen: ", "is missing"},
+      {"node = 'a'\nlisten = []\n", "site.toml:2:10: listen: ", "no address"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n",
+       "site.toml:3:1: peer.source: ", "is missing"},
+      {least + "[[peer]]\n[peer.source]\nkind = 'seeded'\nsecret_file = 's'\n",
+       "site.toml:3:1: peer.node: ", "is missing"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'seeded'\n",
+       "site.toml:6:1: peer.source.secret_file: ", "is missing"},
+      {least + file_source, "site.toml:6:1: peer.source.security_class: ", "is missing"},
+      // unknown
+      {least + "lisen = 1\n", "site.toml:3:1: unknown key 'lisen'", "listen, local_uris"},
+      {least + "[memory]\nbyte = 1\n", "site.toml:4:1: unknown key 'memory.byte'", "bytes"},
+      {least + "[limits]\nmax_chunks = 1\n", "site.toml:4:1: unknown key 'limits.max_chunks'", "max_chunk"},
+      {least + "[timeouts]\nsilence = 1\n", "site.toml:4:1: unknown key 'timeouts.silence'", "silence_ms"},
+      {least + the_peer + "erase = true\n", "site.toml:9:1: unknown key 'peer.source.erase'", "secret_file"},
+      {least + "[[peer]]\nport = 1\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = "
+               "'seeded'\nsecret_file = 's'\n",
+       "site.toml:4:1: unknown key 'peer.port'", "address"},
+      // types
+      {"node = 1\nlisten = ['qkd004://127.0.0.1']\n",
+       "site.toml:1:8: node: ", "an integer; it must be a string"},
+      {"node = 'a'\nlisten = 'qkd004://127.0.0.1'\n",
+       "site.toml:2:10: listen: ", "a string; it must be an array"},
+      {"node = 'a'\nlisten = ['qkd004://127.0.0.1', 5]\n", "site.toml:2:33: listen: ", "an integer"},
+      {least + "allow_insecure = 'yes'\n", "site.toml:3:18: allow_insecure: ", "must be true or false"},
+      {least + "memory = 5\n", "site.toml:3:10: memory: ", "must be a table"},
+      {least + "[limits]\nmax_chunk = 1.5\n",
+       "site.toml:4:13: limits.max_chunk: ", "a number with a fraction"},
+      {least + "peer = 3\n", "site.toml:3:8: peer: ", "must be an array"},
+      {least + "peer = ['b']\n", "site.toml:3:9: peer: ", "[[peer]]"},
+      {least + "[peer]\nnode = 'b'\n", "site.toml:3:1: peer: ", "must be an array"},
+      // ranges
+      {least + "[memory]\nbytes = 5\n", "site.toml:4:9: memory.bytes: ", "from 65536 to"},
+      {least + "[limits]\nmax_chunk = 0\n", "site.toml:4:13: limits.max_chunk: ", "from 1 to 1048576"},
+      {least + "[limits]\nmax_chunk = -1\n", "site.toml:4:13: limits.max_chunk: ", "is -1"},
+      {least + "[limits]\nring_chunks = 100\n", "site.toml:4:15: limits.ring_chunks: ", "power of two"},
+      {least + "[limits]\nmax_uri = 2001\n", "site.toml:4:11: limits.max_uri: ", "to 2000"},
+      {least + "[timeouts]\ndial_ms = 0\n", "site.toml:4:11: timeouts.dial_ms: ", "from 1 to"},
+      {least + the_peer + "rate_bps = -5\n", "site.toml:9:12: peer.source.rate_bps: ", "from 0"},
+      {least + the_peer + "block_bytes = 1_048_577\n",
+       "site.toml:9:15: peer.source.block_bytes: ", "to 1048576"},
+      {least + file_source + "security_class = 'hardware'\nblock_bytes = 31\n",
+       "site.toml:10:15: peer.source.block_bytes: ", "from 32"},
+      {least + file_source + "security_class = 'hardware'\nreserve_blocks = 0\n",
+       "site.toml:10:18: peer.source.reserve_blocks: ", "from 1"},
+      // values
+      {"node = ''\nlisten = ['qkd004://127.0.0.1']\n", "site.toml:1:8: node: ", "is empty"},
+      {"node = 'a b'\nlisten = ['qkd004://127.0.0.1']\n", "site.toml:1:8: node: ", "cannot be a node id"},
+      {"node = 'a/b'\nlisten = ['qkd004://127.0.0.1']\n", "site.toml:1:8: node: ", "cannot be a node id"},
+      {"node = '" + std::string(256, 'a') + "'\nlisten = ['qkd004://127.0.0.1']\n",
+       "site.toml:1:8: node: ", "255"},
+      {"node = 'a'\nlisten = ['tcp://127.0.0.1']\n", "site.toml:2:11: listen: ", "'tcp'"},
+      {"node = 'a'\nlisten = ['qkd004://127.0.0.1:65536']\n", "site.toml:2:11: listen: ", "port"},
+      {least + "local_uris = ['']\n", "site.toml:3:15: local_uris: ", "empty"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:0'\n[peer.source]\nkind = 'seeded'\nsecret_file "
+               "= 's'\n",
+       "site.toml:5:11: peer.address: ", "port 0"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'h:1'\n[peer.source]\nkind = 'seeded'\nsecret_file = 's'\n",
+       "site.toml:5:11: peer.address: ", "'h:1'"},
+      {least + "[[peer]]\nnode = 'a'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'seeded'\nsecret_file "
+               "= 's'\n",
+       "site.toml:4:8: peer.node: ", "this site itself"},
+      {least + the_peer + the_peer, "site.toml:10:8: peer.node: ", "a peer already"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'magic'\n",
+       "site.toml:7:8: peer.source.kind: ", "\"seeded\" and \"file\""},
+      {least + file_source + "security_class = 'good'\n",
+       "site.toml:9:18: peer.source.security_class: ", "simulated-insecure"},
+      {least + the_peer + "[memory]\nbytes = 1_000_000\n", "site.toml:9:1: memory: ", "1310720"},
+  };
+  for (const auto& r : rows) {
+    INFO(r.text);
+    const std::string why = bad(r.text);
+    INFO(why);
+    CHECK(why.starts_with(r.place));
+    CHECK(has(why, r.word));
+    CHECK_FALSE(has(why, "\n"));
+  }
+}
+
+TEST_CASE("config: reports everything in the file's order when several things are wrong") {
+  const auto why =
+      bad("node = 5\nlisten = ['qkd004://127.0.0.1']\ncolour = 1\n[limits]\nmax_chunk = 'x'\n[memory]\nbytes "
+          "= 1\n");
+  const auto node = why.find("site.toml:1:8: ");
+  const auto colour = why.find("\nsite.toml:3:1: ");
+  const auto chunk = why.find("\nsite.toml:5:13: ");
+  const auto bytes = why.find("\nsite.toml:7:9: ");
+  INFO(why);
+  CHECK(node == 0);
+  CHECK(node < colour);
+  CHECK(colour < chunk);
+  CHECK(chunk < bytes);
+  CHECK(bytes != std::string::npos);
+}
+
+TEST_CASE("config: shows no control character when the file has one") {
+  const auto why = bad(least + "\"a\\u001b[2J\" = 1\n");
+  CHECK(has(why, "\\x1b"));
+  CHECK_FALSE(has(why, "\x1b"));
+}
+
+TEST_CASE("config: gives the system's error when the file cannot be read") {
+  std::string why;
+  CHECK(read_config("/nonexistent/site.toml", &why).error() == std::errc::no_such_file_or_directory);
+  CHECK(has(why, "/nonexistent/site.toml: "));
+  CHECK_FALSE(read_config("/", &why));
+  CHECK(has(why, "/: "));
+}

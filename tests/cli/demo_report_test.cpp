@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/demo_report.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "qkd004/key_stream_id.hpp"
+#include "site_pair.hpp"
+
+using namespace qkd004;
+using namespace qkd004::cli;
+using test::has;
+
+namespace {
+
+sha256_digest digest_of(std::string_view text) { return sha256::of(std::as_bytes(std::span{text})); }
+
+/// What an application says that had `count` keys.
+application_report report(std::size_t count) {
+  application_report r;
+  r.stream = key_stream_id::parse("01234567-89ab-4cde-8f01-23456789abcd");
+  for (std::size_t i = 0; i < count; ++i) r.keys.push_back({i, digest_of(std::to_string(i))});
+  r.all = digest_of("all");
+  r.keys_per_second = 1234;
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("comparison: finds no difference when both ends hold the same") {
+  const auto c = compare(report(5), report(5), 5);
+  CHECK(c.equal == 5);
+  CHECK(c.difference.empty());
+}
+
+TEST_CASE("comparison: names the index when one key differs") {
+  auto other = report(5);
+  other.keys[3].digest[31] ^= std::byte{1};
+  const auto c = compare(report(5), other, 5);
+  CHECK(c.equal == 4);
+  CHECK(c.difference == "the keys at index 3 differ");
+}
+
+TEST_CASE("comparison: finds a difference when indices, numbers, totals or streams do not agree") {
+  auto other = report(5);
+  other.keys[2].index = 7;
+  CHECK(has(compare(report(5), other, 5).difference, "index 2"));
+  CHECK(has(compare(report(5), report(4), 5).difference, "5 keys at one end and 4"));
+  CHECK(has(compare(report(4), report(4), 5).difference, "of 5"));
+  other = report(5);
+  other.all = digest_of("other");
+  CHECK(has(compare(report(5), other, 5).difference, "digests over all keys differ"));
+  other = report(5);
+  other.all.reset();
+  CHECK(has(compare(other, report(5), 5).difference, "did not finish"));
+  other = report(5);
+  other.stream.reset();
+  CHECK(has(compare(report(5), other, 5).difference, "different key streams"));
+  CHECK(has(compare(other, other, 5).difference, "different key streams"));
+}
+
+TEST_CASE("report: takes the lines that an application writes") {
+  const auto r = report(2);
+  application_report taken;
+  const auto line = [](std::string text) {
+    REQUIRE(text.ends_with('\n'));
+    text.pop_back();
+    return text;
+  };
+  CHECK(taken.take(line(stream_line(*r.stream))));
+  for (const auto& key : r.keys) CHECK(taken.take(line(key_line(key))));
+  CHECK(taken.take("shown 1 00ff"));
+  CHECK_FALSE(taken.all);
+  CHECK(taken.take(line(done_line(*r.all, r.keys_per_second))));
+  CHECK(compare(r, taken, 2).difference.empty());
+  CHECK(taken.keys_per_second == 1234);
+  REQUIRE(taken.shown.size() == 1);
+  CHECK(taken.shown[0] == std::pair<std::uint64_t, std::string>{1, "00ff"});
+}
+
+TEST_CASE("report: refuses a line when it is something else") {
+  for (const char* line :
+       {"", "stream", "stream 1", "key", "key 1", "key x 00", "key -1 00", "done", "done 00 1", "hello"}) {
+    INFO(line);
+    application_report r;
+    CHECK_FALSE(r.take(line));
+  }
+}
+
+TEST_CASE("table: says equal or DIFFERENT for each row that must agree") {
+  const auto one = report(5);
+  auto text = table({"site-a", "alice", one}, {"site-b", "bob", one}, "seeded, simulated-insecure");
+  CHECK(has(text, "01234567-89ab-4cde-8f01-23456789abcd"));
+  CHECK(has(text, "seeded, simulated-insecure"));
+  CHECK(has(text, "0 to 4"));
+  CHECK(has(text, fingerprint(*one.all)));
+  CHECK(has(text, "1234"));
+  CHECK_FALSE(has(text, "DIFFERENT"));
+
+  auto other = report(4);
+  other.all = digest_of("other");
+  text = table({"site-a", "alice", one}, {"site-b", "bob", other}, "");
+  std::size_t different = 0;
+  for (std::size_t at = text.find("DIFFERENT"); at != std::string::npos; at = text.find("DIFFERENT", at + 1))
+    ++different;
+  CHECK(different == 3);
+}
+
+TEST_CASE("table: calls nothing equal when nothing came") {
+  const application_report none;
+  const auto text = table({"site-a", "alice", none}, {"site-b", "bob", none}, "");
+  CHECK(has(text, "fingerprint  none                  none                  DIFFERENT"));
+}
+
+TEST_CASE("index range: tells gaps when there are any") {
+  auto r = report(3);
+  CHECK(index_range(r) == "0 to 2");
+  r.keys.erase(r.keys.begin() + 1);
+  CHECK(index_range(r) == "0 to 2 with gaps");
+  CHECK(index_range({}) == "none");
+}

@@ -1,0 +1,173 @@
+// site_pair: two sites served by the real program, and the program run to its end; in a folder that goes away.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cli/process.hpp"
+#include "cli/secret.hpp"
+
+namespace qkd004::cli::test {
+
+using namespace std::chrono_literals;
+
+/// More than anything here takes, on a busy machine.
+inline constexpr std::chrono::milliseconds patience{20'000};
+
+class temporary_folder {
+ public:
+  temporary_folder() : folder_{std::filesystem::temp_directory_path() / "qkd004-test-XXXXXX"} {
+    if (::mkdtemp(folder_.data()) == nullptr) throw std::runtime_error{"mkdtemp"};
+  }
+  temporary_folder(const temporary_folder&) = delete;
+  temporary_folder& operator=(const temporary_folder&) = delete;
+  ~temporary_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  [[nodiscard]] const std::string& path() const noexcept { return folder_; }
+  [[nodiscard]] std::string path(std::string_view name) const { return folder_ + "/" + std::string{name}; }
+
+ private:
+  std::string folder_;
+};
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream in{path, std::ios::binary};
+  return {std::istreambuf_iterator<char>{in}, {}};
+}
+
+inline void write_file(const std::string& path, std::string_view text) {
+  std::ofstream out{path, std::ios::binary};
+  out << text;
+}
+
+inline process start(const temporary_folder& folder, std::string_view log,
+                     std::vector<std::string> arguments) {
+  return process::start({QKD004_PROGRAM, std::move(arguments), folder.path(log)}).value();
+}
+
+struct outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+
+  /// The first line of the output.
+  [[nodiscard]] std::string line() const { return out.substr(0, out.find('\n')); }
+};
+
+inline outcome finish(process& p) {
+  outcome o;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const auto line = p.wait_line(patience);
+    if (!line) break;
+    o.out += *line + "\n";
+  }
+  o.code = p.wait_exit(patience).value_or(-1);
+  o.err = read_file(p.log());
+  return o;
+}
+
+/// Runs the program to its end.
+inline outcome run(std::vector<std::string> arguments) {
+  const temporary_folder folder;
+  auto p = start(folder, "err", std::move(arguments));
+  return finish(p);
+}
+
+inline bool has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+class site_pair {
+ public:
+  struct site {
+    std::string name;
+    std::string uri;
+    std::optional<process> daemon;
+  };
+
+  /// `settings` stands at the top of both files, `rate` in their key sources.
+  explicit site_pair(std::string settings = "", std::string rate = "1_000_000")
+      : settings_{std::move(settings)}, rate_{std::move(rate)} {
+    std::string why;
+    if (!create_secret(folder.path("link.secret"), &why)) throw std::runtime_error{why};
+    start_b();
+    start_a();
+  }
+
+  void start_a() { serve(a, "site-b", "address = \"" + b.uri + "\"\n", "qkd004://127.0.0.1:0"); }
+  /// A second start listens where the first one did: site-a still dials that.
+  void start_b() { serve(b, "site-a", "", b.uri.empty() ? "qkd004://127.0.0.1:0" : b.uri); }
+
+  static void kill(site& s) {
+    s.daemon->signal(SIGKILL);
+    REQUIRE(s.daemon->wait_exit(patience) == 128 + SIGKILL);
+  }
+
+  /// A command of an application at that site.
+  outcome application(const site& at, std::vector<std::string> arguments) const {
+    arguments.insert(arguments.end(), {"--uri", at.uri, "--allow-unlocked"});
+    if (arguments[0] != "close") arguments.insert(arguments.end(), ends.begin(), ends.end());
+    return run(std::move(arguments));
+  }
+
+  /// Takes keys into a file, and gives back their octets.
+  std::string keys(const site& at, const std::string& ksid, std::size_t count) {
+    const std::string file = folder.path("keys-" + std::to_string(++files_));
+    const auto got = application(at, {"get", "--ksid", ksid, "-n", std::to_string(count), "--out", file});
+    INFO(got.err);
+    REQUIRE(got.code == 0);
+    return read_file(file);
+  }
+
+  std::string open(const site& at) {
+    const auto opened = application(at, {"open"});
+    INFO(opened.err);
+    REQUIRE(opened.code == 0);
+    return opened.line();
+  }
+
+  [[nodiscard]] std::string log(const site& s) const { return read_file(folder.path(s.name + ".log")); }
+
+  temporary_folder folder;
+  site a{"site-a", {}, {}};
+  site b{"site-b", {}, {}};
+  std::vector<std::string> ends{"--source", "qkd://alice@site-a", "--destination", "qkd://bob@site-b"};
+
+ private:
+  void serve(site& s, const std::string& peer, const std::string& address, const std::string& listen) {
+    const std::string file = folder.path(s.name + ".toml");
+    write_file(file, "node = \"" + s.name + "\"\nlisten = [\"" + listen + "\"]\n" + settings_ +
+                         "\n[memory]\nallow_unlocked = true\n[[peer]]\nnode = \"" + peer + "\"\n" + address +
+                         "[peer.source]\nkind = \"seeded\"\nsecret_file = \"link.secret\"\nrate_bps = " +
+                         rate_ + "\n");
+    s.daemon.emplace(start(folder, s.name + ".log", {"serve", "--config", file, "--log-level", "debug"}));
+    const auto line = s.daemon->wait_line(patience);
+    INFO(log(s));
+    REQUIRE(line);
+    REQUIRE(line->starts_with("listening "));
+    s.uri = line->substr(10);
+  }
+
+  std::string settings_;
+  std::string rate_;
+  int files_ = 0;
+};
+
+}  // namespace qkd004::cli::test
