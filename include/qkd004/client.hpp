@@ -70,10 +70,12 @@ class key_stream {
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<std::uint64_t> next_key_into(std::span<std::byte> out) {
     // the way of nearly every key in one process, by itself so that it stays short
-    if (key_ring* const ring = state_->fast.load(std::memory_order_acquire);  // pairs with the release in find_ring()
+    if (key_ring* const ring =
+            state_->fast.load(std::memory_order_acquire);  // pairs with the release in find_ring()
         ring != nullptr && ring->epoch() == state_->opened.epoch) [[likely]] {
       const auto taken = ring->take_next(out, state_->clock.now());
-      if (taken.outcome == status::success) [[likely]] return taken.index;
+      if (taken.outcome == status::success) [[likely]]
+        return taken.index;
     }
     key_metadata unused;
     return take(std::nullopt, out, patience::timeout, unused);
@@ -98,7 +100,10 @@ class key_stream {
     call c;
     c.request = close_request{id()};
     const auto failed = state_->ask(c, std::chrono::milliseconds{quality().timeout_ms});
-    if (failed) return failed;
+    if (failed) {
+      state_->left = false;  // it may be asked for again
+      return failed;
+    }
     const status s = std::get<close_response>(c.response).outcome;
     if (s != status::success) return s;
     return {};
@@ -113,7 +118,9 @@ class key_stream {
   enum class patience : std::uint8_t { none, timeout };
   /// What a wire may take beyond QoS Timeout before the call fails here.
   static constexpr std::chrono::milliseconds grace{2'000};
+  /// Over a wire: calls and octets asked for at once, within the acknowledgement window of a default key manager.
   static constexpr std::size_t most_in_flight = 32;
+  static constexpr std::size_t most_octets_in_flight = 128 * 1024;
 
   struct state {
     std::shared_ptr<exchange> via;
@@ -199,8 +206,8 @@ class key_stream {
     return c;
   }
 
-  [[nodiscard]] result<std::uint64_t> take(std::optional<std::uint64_t> index, std::span<std::byte> out, patience p,
-                                           key_metadata& metadata) {
+  [[nodiscard]] result<std::uint64_t> take(std::optional<std::uint64_t> index, std::span<std::byte> out,
+                                           patience p, key_metadata& metadata) {
     if (outcome() == status::qos_not_met) return status::qos_not_met;
     if (out.size() < quality().key_chunk_size) return status::invalid_argument;
     if (key_ring* ring = state_->find_ring()) return take_from(*ring, index, out, p, metadata);
@@ -218,8 +225,10 @@ class key_stream {
     std::error_code error;
     std::uint64_t index;  ///< of the key, or the lowest that can still be had
   };
-  [[nodiscard]] reply ask_for(std::uint64_t index, std::span<std::byte> out, patience p, key_metadata& metadata);
-  [[nodiscard]] result<std::uint64_t> ask_for_next(std::span<std::byte> out, patience p, key_metadata& metadata);
+  [[nodiscard]] reply ask_for(std::uint64_t index, std::span<std::byte> out, patience p,
+                              key_metadata& metadata);
+  [[nodiscard]] result<std::uint64_t> ask_for_next(std::span<std::byte> out, patience p,
+                                                   key_metadata& metadata);
   [[nodiscard]] get_key_request request_for(std::uint64_t index, patience p) const {
     get_key_request r;
     r.stream = id();
@@ -237,7 +246,8 @@ class key_stream {
 class client {
  public:
   /// `arena` is where the keys that next_key() and get_key() return will live.
-  client(std::shared_ptr<exchange> via, secret_arena arena) : via_{std::move(via)}, arena_{std::move(arena)} {}
+  client(std::shared_ptr<exchange> via, secret_arena arena)
+      : via_{std::move(via)}, arena_{std::move(arena)} {}
 
   /// Opens a key stream. Returns a key_stream for the statuses 0, 1 and 7 (key_stream::outcome() says which), else
   /// an error: ksid_in_use, no_qkd_connection, timeout, invalid_argument, not_authorized, resource_limit,
@@ -267,7 +277,8 @@ class client {
 };
 
 inline result<std::uint64_t> key_stream::take_from(key_ring& ring, std::optional<std::uint64_t> index,
-                                                   std::span<std::byte> out, patience p, key_metadata& metadata) {
+                                                   std::span<std::byte> out, patience p,
+                                                   key_metadata& metadata) {
   const auto attempt = [&](time_point now) {
     return index ? ring.take(*index, out, now) : ring.take_next(out, now);
   };
@@ -306,7 +317,8 @@ inline key_stream::reply key_stream::ask_for(std::uint64_t index, std::span<std:
     call c;
     c.request = request_for(index, p);
     c.key_buffer = out;
-    const auto failed = state_->ask(c, std::chrono::milliseconds{p == patience::none ? 0U : quality().timeout_ms});
+    const auto failed =
+        state_->ask(c, std::chrono::milliseconds{p == patience::none ? 0U : quality().timeout_ms});
     if (failed) {
       // a connection that broke may have lost the reply only: the same index again is a retransmission (D13)
       const bool broke = failed == std::errc::connection_reset || failed == std::errc::broken_pipe ||
@@ -321,7 +333,8 @@ inline key_stream::reply key_stream::ask_for(std::uint64_t index, std::span<std:
   }
 }
 
-inline result<std::uint64_t> key_stream::ask_for_next(std::span<std::byte> out, patience p, key_metadata& metadata) {
+inline result<std::uint64_t> key_stream::ask_for_next(std::span<std::byte> out, patience p,
+                                                      key_metadata& metadata) {
   for (;;) {
     const std::uint64_t index = state_->claim();
     const reply r = ask_for(index, out, p, metadata);
@@ -351,7 +364,8 @@ inline result<key_stream::run> key_stream::next_keys_into(std::span<std::byte> o
   }
 
   // one request a key, all in one write; the first gap ends the run
-  const std::size_t most = std::min(out.size() / size, most_in_flight);
+  const std::size_t most =
+      std::min({out.size() / size, most_in_flight, std::max(most_octets_in_flight / size, std::size_t{1})});
   std::vector<call> calls(most);
   std::vector<call*> started;
   std::vector<std::uint64_t> indices;

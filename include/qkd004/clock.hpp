@@ -51,8 +51,7 @@ class tick_clock {
     // only ever raised: a thread that was held up here must not put an older time under a newer tick
     auto known = boot_.load(std::memory_order_relaxed);
     const auto mine = exact.time_since_epoch().count();
-    while (known < mine && !boot_.compare_exchange_weak(known, mine, std::memory_order_relaxed)) {
-    }
+    while (known < mine && !boot_.compare_exchange_weak(known, mine, std::memory_order_relaxed)) {}
     tick_.store(tick, std::memory_order_release);  // pairs with the acquire above
     return exact;
 #else

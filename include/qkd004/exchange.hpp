@@ -31,12 +31,13 @@ class call {
 
   /// \name Before start()
   any_request request;
-  time_point deadline = time_point::max();  ///< the transport completes the call by then, with status::timeout
-  std::span<std::byte> key_buffer;          ///< GET_KEY: where the key goes; a longer key is invalid_argument
+  time_point deadline =
+      time_point::max();            ///< the transport completes the call by then, with status::timeout
+  std::span<std::byte> key_buffer;  ///< GET_KEY: where the key goes; a longer key is invalid_argument
 
   /// \name After done()
   any_response response;  ///< of the request's kind; get_key_response::key lies in key_buffer
-  std::error_code error;      ///< the transport failed: `response` says nothing
+  std::error_code error;  ///< the transport failed: `response` says nothing
 
   [[nodiscard]] bool done() const noexcept {
     return done_.load(std::memory_order_acquire);  // pairs with the release in complete()

@@ -35,11 +35,11 @@
 namespace qkd004 {
 
 struct pair_options {
-  std::string first_node = "A";   ///< node ids: `qkd://app@A` is an application of the first site
+  std::string first_node = "A";  ///< node ids: `qkd://app@A` is an application of the first site
   std::string second_node = "B";
-  secret_options memory;          ///< of each site
+  secret_options memory;  ///< of each site
   qkd004::limits limits;
-  memory_source_options source;   ///< where the key comes from, if the next two are empty
+  memory_source_options source;  ///< where the key comes from, if the next two are empty
   std::shared_ptr<key_source> first_source;
   std::shared_ptr<key_source> second_source;
 };
@@ -126,8 +126,9 @@ class in_process_link {
       }
       const auto next = std::min({drive(now), c.deadline, now + std::chrono::milliseconds{5}});
       std::unique_lock lock{mutex_};
-      changed_.wait_for(lock, std::max(next - boot_clock::now(), boot_clock::duration{std::chrono::microseconds{100}}),
-                        [&c] { return c.done(); });
+      changed_.wait_for(
+          lock, std::max(next - boot_clock::now(), boot_clock::duration{std::chrono::microseconds{100}}),
+          [&c] { return c.done(); });
     }
   }
 
@@ -135,7 +136,8 @@ class in_process_link {
   void give_up(call& c, std::error_code why) {
     {
       const std::lock_guard lock{mutex_};
-      const auto it = std::find_if(active_.begin(), active_.end(), [&c](const auto& a) { return a.second == &c; });
+      const auto it =
+          std::find_if(active_.begin(), active_.end(), [&c](const auto& a) { return a.second == &c; });
       if (it == active_.end()) return;  // answered: whoever took it from done_ completes it
       active_.erase(it);
       c.error = why;
@@ -154,6 +156,9 @@ class in_process_link {
     {
       const std::lock_guard lock{mutex_};
       if (arenas_[0].forked() || arenas_[1].forked()) return time_point::max();
+      now = boot_clock::now();  // under the lock: time must not go back
+      first_.manager.look_at_rings();
+      second_.manager.look_at_rings();
       first_.manager.advance(now);
       second_.manager.advance(now);
       pump(now);

@@ -72,10 +72,11 @@ class key_manager final : public key_service {
   };
 
   struct options {
-    std::string node;                     ///< this site's id, unlike any peer's
-    std::vector<std::string> local_uris;  ///< further URIs that are this site's; `x*` stands for all that begin so
+    std::string node;  ///< this site's id, unlike any peer's
+    std::vector<std::string>
+        local_uris;  ///< further URIs that are this site's; `x*` stands for all that begin so
     qkd004::limits limits;
-    bool insist_on_peer = false;          ///< GET_KEY gives 3 until the peer application has opened (D10)
+    bool insist_on_peer = false;  ///< GET_KEY gives 3 until the peer application has opened (D10)
     /// Whether a principal may open a stream for a URI of this site; empty: everyone for all (D9).
     std::function<bool(std::string_view principal, std::string_view uri)> may_open;
   };
@@ -122,6 +123,10 @@ class key_manager final : public key_service {
   [[nodiscard]] bool link_ready(link_id id) const { return links_.at(id)->at == stage::ready; }
   ///@}
 
+  /// Somebody waits on a ring that was handed out: the next advance() looks at all of those.
+  void look_at_rings() noexcept {
+    if (!attached_.empty()) next_look_ = time_point{};
+  }
   void advance(time_point now) override;
   [[nodiscard]] time_point next_deadline(time_point now) const override;
   void shutdown(time_point now) override;
@@ -145,7 +150,7 @@ class key_manager final : public key_service {
   static constexpr principal_id anonymous = 0;
 
   /// How far a link got with its present connection.
-  enum class stage : std::uint8_t { down, greeting, starting, ready, failed };
+  enum class stage : std::uint8_t { down, greeting, starting, ready };
 
   struct connection {
     principal_id principal = anonymous;
@@ -176,8 +181,10 @@ class key_manager final : public key_service {
     bool strict_once = false;
 
     bool registered_here = false;  ///< the first OPEN_CONNECT was at this side: its Min_bps is promised here
-    bool settled = false;          ///< both key managers know the stream and agree on it
-    bool open = false;             ///< an application of this side has opened it
+    bool promised_there =
+        false;             ///< the first was at the peer's: its Min_bps counts among the peer's promises
+    bool settled = false;  ///< both key managers know the stream and agree on it
+    bool open = false;     ///< an application of this side has opened it
     bool peer_open = false;
     bool peer_closed = false;
     principal_id owner = anonymous;
@@ -191,16 +198,20 @@ class key_manager final : public key_service {
     std::uint64_t peer_low = 0;    ///< allocator: lowest index the peer holds
     std::uint64_t marked_low = 0;  ///< the other: lowest_held() last told to the allocator
     time_point marked_at{};
-    bool wanted = false;           ///< the other: told the allocator that a caller waits
-    bool attached = false;         ///< its ring was handed out: takers are not seen
-    time_point asked{};            ///< last sign of a reader at either side (D15)
+    bool peer_waits = false;  ///< allocator: the peer told that a caller waits, and was bound nothing since
+    bool throttled = false;   ///< stands in the link's throttled
+    bool wanted = false;      ///< the other: told the allocator that a caller waits
+    bool attached = false;    ///< its ring was handed out: takers are not seen
+    time_point asked{};       ///< last sign of a reader at either side (D15)
     time_point ends = time_point::max();  ///< closed by the peer, never opened here: when it goes (D16)
     time_point announce_again = time_point::max();
 
-    std::uint64_t turn = 0;        ///< position in the link's schedule: octets over weight
-    bool hungry = false;           ///< stands in the link's schedule
-    double tokens = 0;             ///< octets that Max_bps still allows
+    std::uint64_t turn = 0;  ///< position in the link's schedule: octets over weight
+    bool hungry = false;     ///< stands in the link's schedule
+    double tokens = 0;       ///< octets that Max_bps still allows
+    double owed = 0;         ///< octets that Min_bps has promised by now
     time_point tokens_at{};
+    time_point owed_at{};
   };
 
   struct binding {
@@ -216,6 +227,7 @@ class key_manager final : public key_service {
 
     stage at = stage::down;
     bool has_session = false;
+    bool broken = false;                 ///< the peer broke its protocol: this session is not taken up again
     std::uint64_t greeted_position = 0;  ///< of the source, as it stood in the hello that was sent
     instance_id peer_instance{};
     key_source_check check{};
@@ -229,8 +241,10 @@ class key_manager final : public key_service {
 
     std::set<std::pair<std::uint64_t, std::uint64_t>> schedule;  ///< (turn, serial) of hungry streams
     std::uint64_t turn = 0;                                      ///< of the stream that was served last
+    std::set<std::uint64_t> promised_to;                         ///< serials of hungry streams with a Min_bps
     std::multimap<time_point, key_stream_id> throttled;          ///< hungry once their Max_bps allows
     std::uint64_t promised_bps = 0;                              ///< sum of Min_bps given from this side
+    std::uint64_t promised_there_bps = 0;                        ///< and from the other
     std::set<key_stream_id> closing;  ///< closed here, and the peer has not said that it knows
   };
 
@@ -242,9 +256,19 @@ class key_manager final : public key_service {
   // What one allocation takes at most, so that streams of equal weight alternate.
   static constexpr std::uint32_t quantum_chunks = 32;
   static constexpr std::size_t max_deferred = 4'096;
+  static constexpr std::size_t max_outstanding = 1'024;
   static constexpr auto mark_delay = std::chrono::milliseconds{20};
   static constexpr auto sweep_interval = std::chrono::milliseconds{250};
   static constexpr auto announce_retry = std::chrono::seconds{1};
+
+  /// Octets that one binding may have: no ring holds more.
+  [[nodiscard]] std::uint64_t most_bound() const noexcept {
+    return std::max<std::uint64_t>(options_.limits.ring_bytes, 2ULL * options_.limits.max_chunk);
+  }
+  /// Whether a peer's QoS is one that negotiate() can have granted.
+  [[nodiscard]] static bool is_granted(const qos& q) noexcept {
+    return q.key_chunk_size != 0 && q.max_bps != 0 && q.timeout_ms != 0 && q.ttl_s != 0;
+  }
 
   // look-up
   [[nodiscard]] stream* find(const key_stream_id& id) {
@@ -260,7 +284,8 @@ class key_manager final : public key_service {
   }
   [[nodiscard]] link* leads_to(std::string_view uri);
   [[nodiscard]] result<route> find_route(std::string_view source, std::string_view destination);
-  [[nodiscard]] static bool same_ends(const stream& s, std::string_view source, std::string_view destination) {
+  [[nodiscard]] static bool same_ends(const stream& s, std::string_view source,
+                                      std::string_view destination) {
     return (s.source == source && s.destination == destination) ||
            (s.source == destination && s.destination == source);
   }
@@ -311,10 +336,14 @@ class key_manager final : public key_service {
 
   // links
   void send(link& l, peer::message&& m) { out_.send(l.id, std::move(m)); }
-  void fail(link& l, stage to, const std::string& why) {
-    l.at = to;
+  void fail(link& l, const std::string& why) {
+    l.at = stage::down;
     l.deferred.clear();
     out_.link_failed(l.id, why);
+  }
+  void break_off(link& l, const std::string& why) {
+    l.broken = true;
+    fail(l, why + "; one of the two sites must be restarted");
   }
   void announce(const stream& s);
   void reset_session(link& l, const instance_id& peer_instance);
@@ -330,7 +359,7 @@ class key_manager final : public key_service {
   void on(link& l, const peer::close& m, time_point now);
   void on(link& l, const peer::closed& m, time_point now);
   void on(link& l, const peer::fault& m, time_point now);
-  void adopt(stream& s, const qos& quality, bool strict_once);
+  [[nodiscard]] bool adopt(stream& s, const qos& quality, bool strict_once);
   void settle(stream& s, std::uint32_t peer_window, time_point now);
 
   // key
@@ -339,6 +368,7 @@ class key_manager final : public key_service {
   void released(stream& s, time_point now);
   void enqueue(link& l, stream& s);
   void allocate(link& l, time_point now);
+  [[nodiscard]] stream& next_in_turn(link& l, time_point now);
   [[nodiscard]] std::uint32_t window_room(const stream& s) const;
   [[nodiscard]] std::uint32_t bucket_room(stream& s, std::uint32_t most, time_point now);
   [[nodiscard]] bool is_throttled(const stream& s) const {
@@ -356,7 +386,7 @@ class key_manager final : public key_service {
 
   std::vector<std::unique_ptr<link>> links_;
   std::unordered_map<key_stream_id, std::unique_ptr<stream>> streams_;
-  std::map<std::uint64_t, stream*> by_serial_;  ///< in order of registration
+  std::map<std::uint64_t, stream*> by_serial_;               ///< in order of registration
   std::unordered_map<key_stream_id, principal_id> retired_;  ///< closed, and by whom: a repeated CLOSE gets 0
   std::vector<connection> connections_{1};
   std::vector<connection_id> free_connections_;

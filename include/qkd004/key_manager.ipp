@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <chrono>
+#include <limits>
 
 namespace qkd004 {
 
@@ -63,12 +64,14 @@ inline key_manager::link* key_manager::leads_to(std::string_view uri) {
     if (node == l->options.peer) return l.get();
   }
   for (const auto& l : links_) {
-    if (matches_any(l->options.destinations, uri) || matches_any(l->options.destinations, node)) return l.get();
+    if (matches_any(l->options.destinations, uri) || matches_any(l->options.destinations, node))
+      return l.get();
   }
   return nullptr;
 }
 
-inline result<key_manager::route> key_manager::find_route(std::string_view source, std::string_view destination) {
+inline result<key_manager::route> key_manager::find_route(std::string_view source,
+                                                          std::string_view destination) {
   const std::size_t longest = options_.limits.max_uri;
   if (!is_uri(source, longest) || !is_uri(destination, longest)) return status::invalid_argument;
   const bool from_here = is_local(source);
@@ -85,7 +88,8 @@ inline qos_offer key_manager::offer_of(const link& l) const {
   qos_offer offer;
   // the smallest ring has two slots, each with a header (key_ring)
   const std::uint64_t fits = std::min(options_.limits.ring_bytes, arena_.limit()) / 2 - secret_arena::granule;
-  offer.max_chunk = static_cast<std::uint32_t>(std::min<std::uint64_t>(options_.limits.max_chunk, fits));
+  offer.max_chunk = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>({options_.limits.max_chunk, fits, options_.limits.pool_bytes}));
   offer.link_bps = source.rate_bps;
   if (source.rate_bps != 0) {
     // D6: without asking the peer, each site may promise half of the link
@@ -99,7 +103,8 @@ inline qos_offer key_manager::offer_of(const link& l) const {
 inline key_ring::options key_manager::ring_shape(const qos& q) const {
   key_ring::options shape{q.key_chunk_size, std::bit_floor(std::max(options_.limits.ring_chunks, 2U)),
                           std::chrono::seconds{q.ttl_s}};
-  while (shape.capacity > 2 && key_ring::bytes_needed(shape) > options_.limits.ring_bytes) shape.capacity /= 2;
+  while (shape.capacity > 2 && key_ring::bytes_needed(shape) > options_.limits.ring_bytes)
+    shape.capacity /= 2;
   return shape;
 }
 
@@ -109,7 +114,13 @@ inline result<void> key_manager::make_ring(stream& s) {
     if (!scratch) return scratch.error();
     scratch_ = std::move(*scratch);
   }
-  auto ring = key_ring::make(ring_shape(s.quality), arena_);
+  // what links need for key on its way to a stream must not go to rings, or no stream gets any
+  const auto shape = ring_shape(s.quality);
+  std::uint64_t reserved = links_.size() * 2 * options_.limits.pool_bytes;
+  for (const auto& l : links_) reserved -= std::min(reserved, l->pool.end() - l->pool.begin());
+  if (arena_.used() + key_ring::bytes_needed(shape) + reserved > arena_.limit())
+    return status::resource_limit;
+  auto ring = key_ring::make(shape, arena_);
   if (!ring) return ring.error();
   s.ring = std::move(*ring);
   s.ring->set_epoch(s.epoch);
@@ -125,6 +136,7 @@ inline key_manager::stream& key_manager::add_stream(const key_stream_id& id, lin
   s.via = l.id;
   s.asked = now;
   s.tokens_at = now;
+  s.owed_at = now;
   streams_.emplace(id, std::move(owned));
   by_serial_.emplace(s.serial, &s);
   if (streams_.size() == 1) next_sweep_ = now + sweep_interval;
@@ -141,12 +153,14 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
                                    [&](const auto& p) { return p.second == principal; });
     if (!options_.may_open(name->first, r->local)) return refuse_open(who, request, status::not_authorized);
   }
-  if (request.quality.metadata_mimetype.size() > 255) return refuse_open(who, request, status::invalid_argument);
+  if (request.quality.metadata_mimetype.size() > 255)
+    return refuse_open(who, request, status::invalid_argument);
 
   if (retired_.contains(request.stream)) return refuse_open(who, request, status::ksid_in_use);
   stream* s = find(request.stream);
   if (s == nullptr) return register_first(*r, who, request, now);
-  if (!same_ends(*s, request.source, request.destination)) return refuse_open(who, request, status::ksid_in_use);
+  if (!same_ends(*s, request.source, request.destination))
+    return refuse_open(who, request, status::ksid_in_use);
   if (s->open) return resume(*s, who, now);
 
   s->open = true;
@@ -283,7 +297,7 @@ inline void key_manager::get_key(caller who, const get_key_request& request, tim
   }
   s->asked = now;
   if (request.index > last_index) return answer_get_key(who, *s, status::stream_exhausted);
-  if (options_.insist_on_peer && !s->peer_open) {
+  if (options_.insist_on_peer && !s->peer_open && !s->peer_closed) {
     return answer_get_key(who, *s, status::get_key_peer_not_connected);
   }
   // D14: enough is what will still be enough later, whatever the age is by then
@@ -291,7 +305,14 @@ inline void key_manager::get_key(caller who, const get_key_request& request, tim
       request.metadata_size < metadata_json_size) {
     return answer_get_key(who, *s, status::metadata_size_insufficient);
   }
+  // R5: a plain client acknowledges index - window by asking for index, also when it is not there yet: out of order
+  // the last ones served would fill the ring otherwise
+  const std::uint64_t behind = s->window / 2;
+  const bool freed = !s->strict_once && request.index >= behind &&
+                     request.index < s->ring->published() + behind &&
+                     s->ring->acknowledge_below(request.index - behind + 1) > 0;
   if (try_get_key(*s, who, request, now)) return;
+  if (freed) released(*s, now);
 
   if (request.no_wait) {
     answer_get_key(who, *s, status::insufficient_key);
@@ -325,6 +346,7 @@ inline bool key_manager::try_get_key(stream& s, caller who, const get_key_reques
   if (r.outcome == status::insufficient_key) return false;
   if (r.outcome != status::success) {
     answer_get_key(who, s, r.outcome);
+    released(s, now);  // what was asked for may have expired just now
     return true;
   }
 
@@ -339,9 +361,10 @@ inline bool key_manager::try_get_key(stream& s, caller who, const get_key_reques
   out_.answer(who, r);
   if (s.strict_once) {
     wipe(scratch_.data(), s.quality.key_chunk_size);
+  } else if (s.attached) {
+    s.ring->acknowledge_below(request.index + 1);  // R5: in process, returning the key is the acknowledgement
   } else if (const std::uint64_t window = s.window / 2; request.index >= window) {
-    // R5: a plain client acknowledges index - window by asking for index
-    s.ring->acknowledge_below(request.index - window + 1);
+    s.ring->acknowledge_below(request.index - window + 1);  // R5: also for a call that waited
   }
   released(s, now);
   return true;
@@ -383,7 +406,9 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
     if (how == ending::lost) totals_.lost_chunks += discarded;
   }
   if (s.registered_here) l.promised_bps -= s.quality.min_bps;
+  if (s.promised_there) l.promised_there_bps -= s.quality.min_bps;
   l.schedule.erase({s.turn, s.serial});
+  l.promised_to.erase(s.serial);
   std::erase_if(l.throttled, [&](const auto& t) { return t.second == s.id; });
   attached_.erase(s.id);
   unmarked_.erase(s.id);
@@ -393,6 +418,7 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
     if (l.at == stage::ready) send(l, peer::close{s.id});
   }
   by_serial_.erase(s.serial);
+  for (const user& u : s.users) std::erase(connections_[u.connection].used, s.id);
   const key_stream_id id = s.id;
   streams_.erase(id);
 }
@@ -464,9 +490,7 @@ inline void key_manager::answer_timed_out(const waiting_call& c) {
 
 inline void key_manager::link_up(link_id id, time_point now) {
   link& l = *links_[id];
-  if (l.at == stage::failed || down_) {
-    return out_.link_failed(id, down_ ? "shutting down" : "the link broke its protocol; restart one of its sites");
-  }
+  if (down_) return out_.link_failed(id, "shutting down");
   if (l.at != stage::down) link_down(id, now);
   l.at = stage::greeting;
   l.greeted_position = l.source->position();
@@ -482,7 +506,7 @@ inline void key_manager::link_up(link_id id, time_point now) {
 
 inline void key_manager::link_down(link_id id, time_point) {
   link& l = *links_[id];
-  if (l.at == stage::down || l.at == stage::failed) return;
+  if (l.at == stage::down) return;
   if (l.at == stage::ready) out_.note("link " + l.options.name + " to " + l.options.peer + " is down");
   l.at = stage::down;
   l.deferred.clear();  // the allocator sends them again
@@ -490,12 +514,12 @@ inline void key_manager::link_down(link_id id, time_point) {
 
 inline void key_manager::receive(link_id id, peer::message&& message, time_point now) {
   link& l = *links_[id];
-  if (l.at == stage::down || l.at == stage::failed) return;
+  if (l.at == stage::down) return;
   const bool first = std::holds_alternative<peer::hello>(message);
   const bool second = std::holds_alternative<peer::start>(message);
   const bool last = std::holds_alternative<peer::fault>(message);
   if (!last && (first != (l.at == stage::greeting) || second != (l.at == stage::starting))) {
-    return fail(l, stage::down, "the peer sent a message out of turn");
+    return fail(l, "the peer sent a message out of turn");
   }
   std::visit([&](auto&& m) { on(l, std::forward<decltype(m)>(m), now); }, std::move(message));
 }
@@ -503,11 +527,12 @@ inline void key_manager::receive(link_id id, peer::message&& message, time_point
 inline void key_manager::on(link& l, peer::hello&& m, time_point now) {
   const auto refuse = [&](std::string why) {
     send(l, peer::fault{status::invalid_argument, why});
-    fail(l, stage::down, why);
+    fail(l, why);
   };
   if (m.version == 0) return refuse("no common version of the peer protocol");
   if (m.node != l.options.peer) return refuse("the peer calls itself " + m.node + ", not " + l.options.peer);
-  if (m.link != l.options.name) return refuse("the peer calls the link " + m.link + ", not " + l.options.name);
+  if (m.link != l.options.name)
+    return refuse("the peer calls the link " + m.link + ", not " + l.options.name);
   if (m.source_kind != l.source->capabilities().kind) {
     return refuse("the peer's key source is of kind " + m.source_kind + ", this one of kind " +
                   l.source->capabilities().kind);
@@ -515,6 +540,9 @@ inline void key_manager::on(link& l, peer::hello&& m, time_point now) {
   if (m.instance == instance_) return refuse("the peer has the same instance id");
 
   const bool goes_on = l.has_session && l.peer_instance == m.instance && m.remembers == instance_;
+  if (l.broken && l.peer_instance == m.instance) {
+    return refuse("the protocol was broken; one of the two sites must be restarted");
+  }
   if (!goes_on) {
     reset_session(l, m.instance);
     key_source_session session;
@@ -536,14 +564,13 @@ inline void key_manager::on(link& l, const peer::start& m, time_point now) {
     l.has_session = false;
     const std::string why = "the key sources of the two ends are not in step (another secret, file or rate?)";
     send(l, peer::fault{status::invalid_argument, why});
-    return fail(l, stage::down, why);
+    return fail(l, why);
   }
   become_ready(l, now);
 }
 
 /// Whatever was agreed with another instance of the peer is void: its streams end, its key is destroyed and counted.
 inline void key_manager::reset_session(link& l, const instance_id& peer_instance) {
-  if (l.has_session) l.source->stop();
   std::vector<stream*> gone;
   for (const auto& [serial, s] : by_serial_) {
     if (s->via == l.id && s->settled) gone.push_back(s);
@@ -562,6 +589,7 @@ inline void key_manager::reset_session(link& l, const instance_id& peer_instance
   l.closing.clear();
   l.source_ended = false;
   l.has_session = false;
+  l.broken = false;
   l.peer_instance = peer_instance;
 }
 
@@ -572,14 +600,14 @@ inline void key_manager::become_ready(link& l, time_point now) {
   for (const auto& [serial, s] : by_serial_) {
     if (s->via == l.id && !s->peer_closed) announce(*s);
   }
-  for (const auto& id : l.closing) send(l, peer::close{id});
   for (const auto& b : l.outstanding) send(l, b.bind);
+  for (const auto& id : l.closing) send(l, peer::close{id});  // after the bindings that came before the CLOSE
   for (const auto& [serial, s] : by_serial_) {
     if (s->via != l.id || !s->settled) continue;
     if (l.allocates) {
       enqueue(l, *s);
     } else {
-      s->marked_low = s->ring->lowest_held();
+      s->marked_low = s->ring->lowest_used();
       s->wanted = !s->waiting.empty();
       send(l, peer::mark{s->id, s->marked_low, s->wanted});
     }
@@ -604,7 +632,7 @@ inline void key_manager::announce(const stream& s) {
 
 inline void key_manager::on(link& l, const peer::announce& m, time_point now) {
   const auto refuse = [&](status why) { send(l, peer::refuse{m.stream, m.serial, why}); };
-  if (m.stream.is_null() || m.window < 2 || m.quality.key_chunk_size == 0) {
+  if (m.stream.is_null() || m.window < 2 || !is_granted(m.quality)) {
     return refuse(status::invalid_argument);
   }
   if (retired_.contains(m.stream)) return refuse(status::ksid_in_use);
@@ -624,6 +652,8 @@ inline void key_manager::on(link& l, const peer::announce& m, time_point now) {
       return refuse(status::resource_limit);
     }
     if (m.quality.key_chunk_size > offer_of(l).max_chunk) return refuse(status::qos_not_met);
+    const std::uint64_t rate = l.source->capabilities().rate_bps;
+    if (rate != 0 && l.promised_there_bps + m.quality.min_bps > rate / 2) return refuse(status::qos_not_met);
     s = &add_stream(m.stream, l, now);
     s->source = m.source;
     s->destination = m.destination;
@@ -633,8 +663,18 @@ inline void key_manager::on(link& l, const peer::announce& m, time_point now) {
       remove(*s, ending::withdrawn, status::resource_limit);
       return refuse(status::resource_limit);
     }
+    s->promised_there = true;
+    l.promised_there_bps += s->quality.min_bps;
   } else if (!s->settled && !l.allocates) {
-    adopt(*s, m.quality, m.strict_once);
+    if (!adopt(*s, m.quality, m.strict_once)) {
+      remove(*s, ending::withdrawn, status::resource_limit);
+      return refuse(status::resource_limit);
+    }
+  } else if (!s->settled) {
+    // crossing opens: the terms are ours, and the peer's window under them comes with its accept
+    announce(*s);
+    if (m.opened) peer_opened(*s);
+    return;
   }
   send(l, peer::accept{s->id, s->quality, s->ring->shape().capacity, s->open, s->strict_once});
   settle(*s, m.window, now);
@@ -644,11 +684,12 @@ inline void key_manager::on(link& l, const peer::announce& m, time_point now) {
 inline void key_manager::on(link& l, const peer::accept& m, time_point now) {
   stream* s = find(m.stream);
   if (s == nullptr || s->via != l.id) return;  // closed here in the meantime
-  if (m.window < 2 || m.quality.key_chunk_size == 0 ||
-      m.quality.key_chunk_size > offer_of(l).max_chunk) {
-    return fail(l, stage::down, "the peer accepted a stream on terms that cannot be");
+  if (m.window < 2 || !is_granted(m.quality)) {
+    return fail(l, "the peer accepted a stream on terms that cannot be");
   }
-  if (!s->settled && !l.allocates) adopt(*s, m.quality, m.strict_once);
+  if (!s->settled && !l.allocates && !adopt(*s, m.quality, m.strict_once)) {
+    return remove(*s, ending::closed, status::resource_limit);
+  }
   settle(*s, m.window, now);
   if (m.opened) peer_opened(*s);
 }
@@ -667,14 +708,17 @@ inline void key_manager::on(link& l, const peer::refuse& m, time_point now) {
 }
 
 /// The allocator registered the same KSID first: its terms hold. Nothing was published yet.
-inline void key_manager::adopt(stream& s, const qos& quality, bool strict_once) {
+inline bool key_manager::adopt(stream& s, const qos& quality, bool strict_once) {
   if (s.registered_here) link_of(s).promised_bps -= s.quality.min_bps;
   s.registered_here = false;
   s.strict_once = strict_once;
-  if (s.quality == quality) return;
+  if (s.quality == quality) return true;
+  if (quality.key_chunk_size > offer_of(link_of(s)).max_chunk) return false;
   s.quality = quality;
   auto old = std::move(s.ring);
-  if (!make_ring(s)) s.ring = std::move(old);  // no room for the new shape: binds will not fit and are refused
+  if (make_ring(s)) return true;
+  s.ring = std::move(old);
+  return false;
 }
 
 inline void key_manager::settle(stream& s, std::uint32_t peer_window, time_point now) {
@@ -693,7 +737,8 @@ inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
   while (!l.source_ended && l.pool.end() - l.bound < want) {
     auto block = l.source->poll(arena_, now);
     if (!block) {
-      if (block.error() == make_error_code(status::resource_limit)) return;  // memory comes back as keys are read
+      if (block.error() == make_error_code(status::resource_limit))
+        return;  // memory comes back as keys are read
       l.source_ended = true;
       return out_.note("link " + l.options.name + ": the key source ended: " + block.error().message());
     }
@@ -703,10 +748,26 @@ inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
 }
 
 inline void key_manager::enqueue(link& l, stream& s) {
-  if (s.hungry) return;
+  if (s.hungry || s.throttled) return;
   s.hungry = true;
   s.turn = std::max(s.turn, l.turn);  // a stream that slept does not catch up on those that did not
   l.schedule.insert({s.turn, s.serial});
+  if (s.quality.min_bps != 0 && (s.registered_here || s.promised_there)) l.promised_to.insert(s.serial);
+}
+
+/// The hungry stream that comes next: one that was promised more than it had, else the one with least for its weight.
+/// Clause: D6.
+inline key_manager::stream& key_manager::next_in_turn(link& l, time_point now) {
+  for (const auto serial : l.promised_to) {
+    stream& s = *by_serial_.at(serial);
+    const double rate = s.quality.min_bps / 8.0;  // octets a second
+    const double chunk = s.quality.key_chunk_size;
+    const double passed = std::chrono::duration<double>(std::max(now, s.owed_at) - s.owed_at).count();
+    s.owed = std::min(s.owed + passed * rate, rate + chunk);  // what was not wanted for a second is not owed
+    s.owed_at = std::max(now, s.owed_at);
+    if (s.owed >= chunk) return s;
+  }
+  return *by_serial_.at(l.schedule.begin()->second);
 }
 
 /// A caller wants key that is not there: the allocator allocates, the other side tells the allocator.
@@ -718,9 +779,10 @@ inline void key_manager::ask_for_more(stream& s, time_point now) {
     enqueue(l, s);
     return allocate(l, now);
   }
-  if (s.wanted || s.ring->lowest_live() != s.ring->published()) return;
+  if ((s.wanted && s.ring->lowest_used() == s.marked_low) || s.ring->lowest_live() != s.ring->published())
+    return;
   s.wanted = true;
-  s.marked_low = s.ring->lowest_held();
+  s.marked_low = s.ring->lowest_used();
   s.marked_at = now;
   send(l, peer::mark{s.id, s.marked_low, true});
 }
@@ -731,11 +793,11 @@ inline void key_manager::released(stream& s, time_point now) {
   if (!s.settled) return;
   const std::uint32_t worth = std::max(s.window / 4, 1U);
   if (l.allocates) {
-    if (s.hungry || (window_room(s) < worth && s.waiting.empty())) return;
+    if (s.hungry || (window_room(s) < worth && s.waiting.empty() && !s.peer_waits)) return;
     enqueue(l, s);
     return allocate(l, now);
   }
-  const std::uint64_t low = s.ring->lowest_held();
+  const std::uint64_t low = s.ring->lowest_used();
   if (low == s.marked_low) return;
   const bool late = now - s.marked_at >= mark_delay;
   if (low - s.marked_low < worth && !late) {
@@ -753,7 +815,7 @@ inline void key_manager::released(stream& s, time_point now) {
 
 /// How many more indices may be allocated: up to a window above the lowest that a side holds. Clause: D11.
 inline std::uint32_t key_manager::window_room(const stream& s) const {
-  const std::uint64_t low = std::min(s.ring->lowest_held(), s.peer_low);
+  const std::uint64_t low = std::min(s.ring->lowest_used(), s.peer_low);
   const std::uint64_t top = std::min(low + s.window, last_index + 1);
   return top > s.allocated ? static_cast<std::uint32_t>(top - s.allocated) : 0;
 }
@@ -763,6 +825,7 @@ inline std::uint32_t key_manager::bucket_room(stream& s, std::uint32_t most, tim
   if (!is_throttled(s)) return most;
   const double rate = s.quality.max_bps / 8.0;  // octets a second
   const double chunk = s.quality.key_chunk_size;
+  now = std::max(now, s.tokens_at);  // callers on threads read the clock before they get here
   const double passed = std::chrono::duration<double>(now - s.tokens_at).count();
   // one chunk, and what a late timer would otherwise lose
   s.tokens = std::min(s.tokens + passed * rate, chunk + rate * 0.005);
@@ -776,16 +839,21 @@ inline void key_manager::allocate(link& l, time_point now) {
   while (!l.throttled.empty() && l.throttled.begin()->first <= now) {
     stream* s = find(l.throttled.begin()->second);
     l.throttled.erase(l.throttled.begin());
-    if (s != nullptr) enqueue(l, *s);
+    if (s != nullptr) {
+      s->throttled = false;
+      enqueue(l, *s);
+    }
   }
-  while (!l.schedule.empty()) {
-    const auto first = *l.schedule.begin();
-    stream& s = *by_serial_.at(first.second);
+  while (!l.schedule.empty() && l.outstanding.size() < max_outstanding) {
+    stream& s = next_in_turn(l, now);
+    const std::pair first{s.turn, s.serial};
     const std::uint64_t chunk = s.quality.key_chunk_size;
     const std::uint32_t room = std::min(window_room(s), quantum_chunks);
-    const bool idle = now - s.asked >= std::chrono::seconds{s.quality.ttl_s};
+    const bool idle =
+        s.waiting.empty() && !s.peer_waits && now - s.asked >= std::chrono::seconds{s.quality.ttl_s};
     const auto drop = [&] {
       l.schedule.erase(first);
+      l.promised_to.erase(s.serial);
       s.hungry = false;
     };
     if (room == 0 || idle || s.peer_closed || !s.settled) {
@@ -793,17 +861,20 @@ inline void key_manager::allocate(link& l, time_point now) {
       continue;
     }
     refill(l, chunk, now);
-    std::uint32_t count = static_cast<std::uint32_t>(std::min<std::uint64_t>(room, (l.pool.end() - l.bound) / chunk));
+    std::uint32_t count =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(room, (l.pool.end() - l.bound) / chunk));
     if (count == 0) return;  // the first in turn waits for key, and nobody overtakes it
     count = bucket_room(s, count, now);
     if (count == 0) {
       drop();
       const double missing = (static_cast<double>(chunk) - s.tokens) / (s.quality.max_bps / 8.0);
       const auto pause = std::chrono::nanoseconds{static_cast<std::int64_t>(missing * 1e9) + 1};
+      s.throttled = true;
       l.throttled.emplace(now + std::max<boot_clock::duration>(pause, std::chrono::milliseconds{1}), s.id);
       continue;
     }
     if (is_throttled(s)) s.tokens -= static_cast<double>(count * chunk);
+    s.owed = std::max(s.owed - static_cast<double>(count * chunk), 0.0);
 
     peer::bind b;
     b.stream = s.id;
@@ -815,9 +886,10 @@ inline void key_manager::allocate(link& l, time_point now) {
     l.outstanding.push_back({b, false});
     l.bound += b.length;
     s.allocated += count;
+    s.peer_waits = false;
 
     l.schedule.erase(first);
-    l.turn = s.turn;
+    l.turn = std::max(l.turn, s.turn);
     const std::uint64_t weight = 1 + std::min(s.quality.priority, 255U);
     s.turn += b.length * 256 / weight;
     l.schedule.insert({s.turn, s.serial});
@@ -827,6 +899,7 @@ inline void key_manager::allocate(link& l, time_point now) {
 
 /// Copies bound key into the stream's ring.
 inline void key_manager::publish(stream& s, link& l, const peer::bind& b, time_point now) {
+  if (arena_.forked()) return;  // what the child has here is zeros
   l.pool.for_each_run(b.position, b.length, scratch_.span().first(s.quality.key_chunk_size),
                       [&](std::span<const std::byte> run) { s.ring->publish(run, now); });
   s.wanted = false;
@@ -834,10 +907,11 @@ inline void key_manager::publish(stream& s, link& l, const peer::bind& b, time_p
 }
 
 inline void key_manager::on(link& l, const peer::bind& b, time_point now) {
-  if (l.allocates) return fail(l, stage::failed, "the peer allocates, and must not");
+  if (l.allocates) return break_off(l, "the peer allocates, and must not");
   while (!l.recent.empty() && l.recent.front().bind.position < b.settled_below) l.recent.pop_front();
 
-  const std::uint64_t expected = l.deferred.empty() ? l.bound : l.deferred.back().position + l.deferred.back().length;
+  const std::uint64_t expected =
+      l.deferred.empty() ? l.bound : l.deferred.back().position + l.deferred.back().length;
   if (b.position < expected) {
     const auto same = [&b](const peer::bind& known) {
       return known.stream == b.stream && known.first == b.first && known.count == b.count &&
@@ -846,11 +920,12 @@ inline void key_manager::on(link& l, const peer::bind& b, time_point now) {
     for (const auto& r : l.recent) {
       if (same(r.bind)) return send(l, peer::confirm{b.position, r.stored});
     }
-    return fail(l, stage::failed, "the peer bound the same key twice, differently");
+    return break_off(l, "the peer bound the same key twice, differently");
   }
   if (b.position > expected || b.count == 0 || b.length == 0 || b.length % b.count != 0 ||
+      b.length > most_bound() || b.position > std::numeric_limits<std::uint64_t>::max() - b.length ||
       l.deferred.size() >= max_deferred) {
-    return fail(l, stage::failed, "the peer sent a binding that cannot be");
+    return break_off(l, "the peer sent a binding that cannot be");
   }
   l.deferred.push_back(b);
   apply_deferred(l, now);
@@ -868,7 +943,7 @@ inline void key_manager::apply_deferred(link& l, time_point now) {
     if (stored) {
       if (b.length != std::uint64_t{b.count} * s->quality.key_chunk_size || b.first != s->ring->published() ||
           s->ring->room(b.count) < b.count) {
-        return fail(l, stage::failed, "the peer bound indices that are not next");
+        return break_off(l, "the peer bound indices that are not next");
       }
     } else {
       totals_.burned_octets += b.length;
@@ -885,17 +960,21 @@ inline void key_manager::apply_deferred(link& l, time_point now) {
 
 inline void key_manager::on(link& l, const peer::confirm& m, time_point now) {
   if (!l.allocates || l.outstanding.empty() || l.outstanding.front().bind.position != m.position) {
-    return fail(l, stage::failed, "the peer confirmed what was not bound");
+    return break_off(l, "the peer confirmed what was not bound");
   }
   const peer::bind b = l.outstanding.front().bind;
   l.outstanding.pop_front();
   stream* s = find(b.stream);
   if (m.stored && s != nullptr) {
+    if (b.first != s->ring->published()) {
+      return break_off(l, "the peer stored what comes after what it did not");
+    }
     publish(*s, l, b, now);
   } else {
     totals_.burned_octets += b.length;
   }
   l.pool.discard_below(b.position + b.length);
+  allocate(l, now);
   if ((s = find(b.stream)) != nullptr) finish_if_drained(*s, now);
 }
 
@@ -903,10 +982,13 @@ inline void key_manager::on(link& l, const peer::mark& m, time_point now) {
   stream* s = find(m.stream);
   if (s == nullptr || s->via != l.id) return;  // closed here in the meantime
   if (!l.allocates || m.lowest_held > s->allocated) {
-    return fail(l, stage::failed, "the peer released what it was not given");
+    return break_off(l, "the peer released what it was not given");
   }
   s->peer_low = std::max(s->peer_low, m.lowest_held);
-  if (m.wanted) s->asked = now;
+  if (m.wanted) {
+    s->asked = now;
+    s->peer_waits = true;
+  }
   enqueue(l, *s);
   allocate(l, now);
 }
@@ -920,7 +1002,7 @@ inline void key_manager::on(link& l, const peer::close& m, time_point now) {
 inline void key_manager::on(link& l, const peer::closed& m, time_point) { l.closing.erase(m.stream); }
 
 inline void key_manager::on(link& l, const peer::fault& m, time_point) {
-  fail(l, stage::down, "the peer gave up: " + m.text);
+  fail(l, "the peer gave up: " + m.text);
 }
 
 // ---------------------------------------------------------------------------------------------------- time
@@ -971,7 +1053,8 @@ inline time_point key_manager::next_deadline(time_point now) const {
   for (const auto& l : links_) {
     if (l->at != stage::ready) continue;
     if (!l->throttled.empty()) next = std::min(next, l->throttled.begin()->first);
-    if (!l->source_ended && l->pool.end() - l->bound < options_.limits.pool_bytes) {
+    const bool wanted = l->pool.end() - l->bound < options_.limits.pool_bytes || !l->deferred.empty();
+    if (!l->source_ended && wanted) {
       // a source that is always ready but out of memory must not keep the caller busy
       next = std::min(next, std::max(l->source->ready_at(now), now + std::chrono::milliseconds{1}));
     }
@@ -983,6 +1066,7 @@ inline std::shared_ptr<key_ring> key_manager::ring(connection_id who, const key_
   stream* s = down_ ? nullptr : find(id);
   if (admit(s, {who, 0}) != status::success || !s->settled) return nullptr;
   s->attached = true;
+  s->ring->acknowledge_below(s->ring->published());  // what was served by call is with the caller
   attached_.insert(id);
   next_look_ = time_point{};  // at the next advance()
   return s->ring;

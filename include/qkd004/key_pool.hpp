@@ -34,7 +34,8 @@ class key_pool {
   /// that lies across blocks is put together in `scratch`, which is wiped again.
   /// Requires: begin() <= position, position + length <= end(), length a multiple of unit, scratch of a unit.
   template <class Use>
-  void for_each_run(std::uint64_t position, std::uint64_t length, std::span<std::byte> scratch, Use&& use) const {
+  void for_each_run(std::uint64_t position, std::uint64_t length, std::span<std::byte> scratch,
+                    Use&& use) const {
     assert(begin_ <= position && position + length <= end_);
     const std::uint64_t unit = scratch.size();
     auto at = find(position);

@@ -150,6 +150,17 @@ class key_ring {
     return held_from_;
   }
 
+  /// The lowest position whose slot is not free again: live, served, or with a taker that is not done with it;
+  /// published() if there is none.
+  [[nodiscard]] std::uint64_t lowest_used() const noexcept {
+    // a slot that was freed is for a later position, for good
+    while (used_from_ != published() &&
+           at(used_from_).turn.load(std::memory_order_relaxed) >> 2 != used_from_) {
+      ++used_from_;
+    }
+    return used_from_;
+  }
+
   /// The lowest position that is live and not served; published() if there is none.
   [[nodiscard]] std::uint64_t lowest_live() const noexcept {
     while (live_from_ != published() &&
@@ -558,6 +569,7 @@ class key_ring {
   alignas(line) std::atomic<std::uint64_t> published_{0};
   mutable std::uint64_t free_to_ = 0;     ///< from published_ up to here all slots are free
   mutable std::uint64_t held_from_ = 0;   ///< none below is live or served
+  mutable std::uint64_t used_from_ = 0;   ///< all below are free for the next round
   mutable std::uint64_t live_from_ = 0;   ///< none below is live
   std::uint64_t served_from_ = 0;         ///< none below is served
   time_point stamp_ = time_point::min();  ///< of the last batch

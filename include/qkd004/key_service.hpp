@@ -47,14 +47,14 @@ class key_service {
   virtual void shutdown(time_point now) = 0;
 
   struct counters {
-    std::uint64_t streams = 0;         ///< registered now
-    std::uint64_t waiting = 0;         ///< calls that wait now
-    std::uint64_t delivered = 0;       ///< GET_KEY answers that carried a key (rings' takers are not seen here)
-    std::uint64_t burned_chunks = 0;   ///< strict once: asked for again after they were handed out (R8)
-    std::uint64_t burned_octets = 0;   ///< key destroyed because its stream was gone when it was bound
-    std::uint64_t lost_chunks = 0;     ///< held for streams that ended because the peer is a new instance
-    std::uint64_t lost_octets = 0;     ///< not bound to a stream when that happened
-    std::uint64_t sessions = 0;        ///< of links with pairs of instances
+    std::uint64_t streams = 0;    ///< registered now
+    std::uint64_t waiting = 0;    ///< calls that wait now
+    std::uint64_t delivered = 0;  ///< GET_KEY answers that carried a key (rings' takers are not seen here)
+    std::uint64_t burned_chunks = 0;  ///< strict once: asked for again after they were handed out (R8)
+    std::uint64_t burned_octets = 0;  ///< key destroyed because its stream was gone when it was bound
+    std::uint64_t lost_chunks = 0;    ///< held for streams that ended because the peer is a new instance
+    std::uint64_t lost_octets = 0;    ///< not bound to a stream when that happened
+    std::uint64_t sessions = 0;       ///< of links with pairs of instances
   };
   [[nodiscard]] virtual counters totals() const = 0;
 

@@ -29,11 +29,11 @@ enum class security_class : std::uint8_t { simulated_insecure, simulated_over_tl
 }
 
 struct key_source_capabilities {
-  std::string kind;               ///< what it is, e.g. "file"; both sites of a link must have the same
+  std::string kind;  ///< what it is, e.g. "file"; both sites of a link must have the same
   security_class security;
-  std::uint64_t rate_bps = 0;     ///< bit/s it expects to deliver; 0: as fast as asked
-  std::uint32_t jitter_bps = 0;   ///< bit/s, deviation of that rate over 1 s
-  std::uint32_t hops = 0;         ///< relays between the sites; 0 is a direct link
+  std::uint64_t rate_bps = 0;    ///< bit/s it expects to deliver; 0: as fast as asked
+  std::uint32_t jitter_bps = 0;  ///< bit/s, deviation of that rate over 1 s
+  std::uint32_t hops = 0;        ///< relays between the sites; 0 is a direct link
 };
 
 /// A fresh random number of one start of a key manager: a restart is another instance.
@@ -41,10 +41,10 @@ using instance_id = std::array<std::byte, 16>;
 
 /// What both sites know once they met: with it both sources deliver the same blocks.
 struct key_source_session {
-  std::string link;              ///< the link's name, equal at both sites
-  instance_id lower{};           ///< instance of the site with the lower node id
-  instance_id higher{};          ///< instance of the other
-  std::uint64_t first_block = 0; ///< the larger of both sites' position()
+  std::string link;               ///< the link's name, equal at both sites
+  instance_id lower{};            ///< instance of the site with the lower node id
+  instance_id higher{};           ///< instance of the other
+  std::uint64_t first_block = 0;  ///< the larger of both sites' position()
 };
 
 /// A value that is equal at both sites if and only if their sources are in step; says nothing about the key.

@@ -24,17 +24,17 @@ struct open_connect_request {
   open_connect_request(std::string from, std::string to, qos wanted = {}, key_stream_id id = {})
       : source{std::move(from)}, destination{std::move(to)}, quality{std::move(wanted)}, stream{id} {}
 
-  std::string source;       ///< URI, at most limits::max_uri octets (D2)
-  std::string destination;  ///< URI
-  qos quality;              ///< 0 and empty: the key manager chooses (D3)
-  key_stream_id stream;     ///< NULL: the key manager makes one
-  bool no_wait = false;     ///< a first opener of a predefined KSID gets status 1 at once (D8)
-  bool strict_once = false; ///< a key is erased when it is handed out (R8)
+  std::string source;        ///< URI, at most limits::max_uri octets (D2)
+  std::string destination;   ///< URI
+  qos quality;               ///< 0 and empty: the key manager chooses (D3)
+  key_stream_id stream;      ///< NULL: the key manager makes one
+  bool no_wait = false;      ///< a first opener of a predefined KSID gets status 1 at once (D8)
+  bool strict_once = false;  ///< a key is erased when it is handed out (R8)
 };
 
 struct open_connect_response {
   status outcome = status::success;
-  qos quality;           ///< what the system will do; for qos_not_met the counter-proposal
+  qos quality;  ///< what the system will do; for qos_not_met the counter-proposal
   key_stream_id stream;
   std::uint64_t epoch = 0;              ///< counts the OPEN_CONNECTs of this side (R3)
   std::uint64_t lowest_live_index = 0;  ///< the lowest index this side was not served yet
@@ -50,9 +50,11 @@ struct get_key_request {
 
 struct get_key_response {
   status outcome = status::success;
-  std::uint64_t index = 0;         ///< of the key; on failure the lowest live index (D11)
-  std::span<const std::byte> key;  ///< empty on failure; whoever hands out the response says how long it stays
-  bool has_metadata = false;       ///< the caller gets `metadata`: it had room, and the stream's mimetype is not empty
+  std::uint64_t index = 0;  ///< of the key; on failure the lowest live index (D11)
+  std::span<const std::byte>
+      key;  ///< empty on failure; whoever hands out the response says how long it stays
+  bool has_metadata =
+      false;  ///< the caller gets `metadata`: it had room, and the stream's mimetype is not empty
   key_metadata metadata;
   std::uint32_t metadata_needed = 0;  ///< octets, with metadata_size_insufficient
 };

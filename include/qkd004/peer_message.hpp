@@ -20,12 +20,12 @@ inline constexpr std::uint16_t protocol_version = 1;
 /// else both forget it, and what it held, and start afresh.
 struct hello {
   std::uint16_t version = protocol_version;
-  std::string node;             ///< the sender's node id; the lower of two allocates (R1)
-  std::string link;             ///< the link's name, equal at both ends
+  std::string node;  ///< the sender's node id; the lower of two allocates (R1)
+  std::string link;  ///< the link's name, equal at both ends
   instance_id instance{};
-  instance_id remembers{};      ///< the instance the sender has a session with; zeros: none
+  instance_id remembers{};  ///< the instance the sender has a session with; zeros: none
   std::string source_kind;
-  std::uint64_t position = 0;   ///< key_source::position()
+  std::uint64_t position = 0;  ///< key_source::position()
 };
 
 /// Second message: the sender's source has started for this pair of instances.
@@ -36,12 +36,12 @@ struct start {
 /// A stream that is registered at the sender. Sent at OPEN_CONNECT, and for every stream after a reconnection.
 struct announce {
   key_stream_id stream;
-  std::uint64_t serial = 0;   ///< the sender's own number of this registration; comes back in refuse
+  std::uint64_t serial = 0;  ///< the sender's own number of this registration; comes back in refuse
   std::string source;
   std::string destination;
   qos quality;
-  std::uint32_t window = 0;   ///< chunks the sender's ring holds
-  bool opened = false;        ///< an application has opened it at the sender's side
+  std::uint32_t window = 0;  ///< chunks the sender's ring holds
+  bool opened = false;       ///< an application has opened it at the sender's side
   bool strict_once = false;
 };
 
@@ -66,9 +66,9 @@ struct bind {
   key_stream_id stream;
   std::uint64_t first = 0;
   std::uint32_t count = 0;
-  std::uint64_t position = 0;         ///< octets of key since the session began
-  std::uint64_t length = 0;           ///< octets: count x Key_chunk_size
-  std::uint64_t settled_below = 0;    ///< every binding below this position was confirmed
+  std::uint64_t position = 0;       ///< octets of key since the session began
+  std::uint64_t length = 0;         ///< octets: count x Key_chunk_size
+  std::uint64_t settled_below = 0;  ///< every binding below this position was confirmed
   friend bool operator==(const bind&, const bind&) = default;
 };
 
@@ -100,6 +100,7 @@ struct fault {
   std::string text;
 };
 
-using message = std::variant<hello, start, announce, accept, refuse, bind, confirm, mark, close, closed, fault>;
+using message =
+    std::variant<hello, start, announce, accept, refuse, bind, confirm, mark, close, closed, fault>;
 
 }  // namespace qkd004::peer

@@ -16,14 +16,14 @@ namespace qkd004 {
 /// The QoS of OPEN_CONNECT, fields and units in the standard's order. In a request 0 or empty means "you choose".
 /// Clause: GS QKD 004 V2.1.1, table 2 (QoS); D3.
 struct qos {
-  std::uint32_t key_chunk_size = 0;     ///< octets of every key
-  std::uint32_t max_bps = 0;            ///< bit/s, the most the application will take
-  std::uint32_t min_bps = 0;            ///< bit/s, the least it needs
-  std::uint32_t jitter = 0;             ///< bit/s, the largest deviation of the delivery rate; 0: not asked
-  std::uint32_t priority = 0;           ///< larger is more urgent; 0: normal
-  std::uint32_t timeout_ms = 0;         ///< ms, any call not done by then returns status 6
-  std::uint32_t ttl_s = 0;              ///< s, life of a key from when it became deliverable
-  std::string metadata_mimetype;        ///< empty: no metadata; at most 255 octets
+  std::uint32_t key_chunk_size = 0;  ///< octets of every key
+  std::uint32_t max_bps = 0;         ///< bit/s, the most the application will take
+  std::uint32_t min_bps = 0;         ///< bit/s, the least it needs
+  std::uint32_t jitter = 0;          ///< bit/s, the largest deviation of the delivery rate; 0: not asked
+  std::uint32_t priority = 0;        ///< larger is more urgent; 0: normal
+  std::uint32_t timeout_ms = 0;      ///< ms, any call not done by then returns status 6
+  std::uint32_t ttl_s = 0;           ///< s, life of a key from when it became deliverable
+  std::string metadata_mimetype;     ///< empty: no metadata; at most 255 octets
 
   friend bool operator==(const qos&, const qos&) = default;
 };
@@ -32,8 +32,9 @@ struct qos {
 struct qos_offer {
   std::uint32_t max_chunk = 64 * 1024;  ///< octets of the largest key
   std::uint64_t link_bps = 0;           ///< bit/s the link distils; 0: it does not say
-  std::uint64_t promisable_bps = std::numeric_limits<std::uint32_t>::max();  ///< bit/s not promised to others yet
-  std::uint32_t jitter_floor = 0;       ///< bit/s, the finest jitter the key source can keep
+  std::uint64_t promisable_bps =
+      std::numeric_limits<std::uint32_t>::max();  ///< bit/s not promised to others yet
+  std::uint32_t jitter_floor = 0;                 ///< bit/s, the finest jitter the key source can keep
 };
 
 /// The defaults of D3.

@@ -47,7 +47,8 @@ namespace qkd004 {
 }
 
 /// Whether one of the patterns is `text`, or ends in `*` and begins as `text` does.
-[[nodiscard]] inline bool matches_any(const std::vector<std::string>& patterns, std::string_view text) noexcept {
+[[nodiscard]] inline bool matches_any(const std::vector<std::string>& patterns,
+                                      std::string_view text) noexcept {
   return std::any_of(patterns.begin(), patterns.end(), [text](std::string_view p) {
     return p.ends_with('*') ? text.starts_with(p.substr(0, p.size() - 1)) : p == text;
   });

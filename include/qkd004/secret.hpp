@@ -43,8 +43,9 @@ inline void wipe(void* memory, std::size_t size) noexcept {
 
 /// What a secret_arena may use, and whether it may do without locked pages.
 struct secret_options {
-  std::size_t bytes = std::size_t{8} << 20;  ///< upper bound on mapped octets; pages are mapped as they are needed
-  bool allow_unlocked = false;               ///< go on when the system refuses mlock: key may reach swap space
+  std::size_t bytes =
+      std::size_t{8} << 20;     ///< upper bound on mapped octets; pages are mapped as they are needed
+  bool allow_unlocked = false;  ///< go on when the system refuses mlock: key may reach swap space
 };
 
 class secret_bytes;
@@ -192,7 +193,8 @@ inline std::byte* secret_arena::store::take(std::size_t count) {
     std::size_t first = from;  // of the run of free granules that ends at g
     for (std::size_t g = from; g < to;) {
       const std::uint64_t word = r.used[g / 64] >> (g % 64);
-      const auto free = static_cast<std::size_t>(std::countr_zero(word));  // 64 when the rest of the word is free
+      const auto free =
+          static_cast<std::size_t>(std::countr_zero(word));  // 64 when the rest of the word is free
       g = word == 0 ? (g / 64 + 1) * 64 : g + free;
       if (std::min(g, to) - first >= count) {
         r.flip(first, count);

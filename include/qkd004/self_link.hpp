@@ -31,7 +31,11 @@ class self_link final : public key_service {
   /// source and destination must be. Answers go to `out`; there is nobody to send to.
   self_link(key_manager::options o, const secret_arena& arena, const key_manager::random_function& random,
             key_manager::events& out)
-      : node_{o.node}, local_uris_{o.local_uris}, may_open_{o.may_open}, max_uri_{o.limits.max_uri}, out_{out} {
+      : node_{o.node},
+        local_uris_{o.local_uris},
+        may_open_{o.may_open},
+        max_uri_{o.limits.max_uri},
+        out_{out} {
     auto ends = make_memory_sources({});
     sources_[a] = std::move(ends.first);
     sources_[b] = std::move(ends.second);
@@ -62,6 +66,7 @@ class self_link final : public key_service {
   void disconnect(connection_id id, time_point now) override {
     for (const auto& s : sides_) s->manager.disconnect(id, now);
     principals_.erase(id);
+    opening_.erase(id);
     for (auto& [ksid, t] : taken_) t.side_of.erase(id);
     pump(now);
   }
@@ -82,7 +87,8 @@ class self_link final : public key_service {
     std::size_t side = a;
     open_connect_request mine = request;
     if (const auto known = taken_.find(request.stream); known != taken_.end()) {
-      const auto theirs = !known->second.owner[b] ? std::optional<std::size_t>{b} : side_of(known->second, who);
+      const auto theirs =
+          !known->second.owner[b] ? std::optional<std::size_t>{b} : side_of(known->second, who);
       if (!theirs) return refuse(status::ksid_in_use);
       side = *theirs;
       if (request.source == known->second.destination) std::swap(mine.source, mine.destination);  // D9
@@ -93,7 +99,8 @@ class self_link final : public key_service {
     opening_.emplace(who.connection, opening{who.ticket, side, mine.source, mine.destination});
     mine.source.insert(0, "a:");
     mine.destination.insert(0, "b:");
-    if (side == a && !request.stream.is_null()) note_open(who, request.stream);  // B may come while A waits
+    // B may come while A waits
+    if (!request.stream.is_null() && !taken_.contains(request.stream)) note_open(who, request.stream);
     sides_[side]->manager.open_connect(who, mine, now);
     pump(now);
   }
@@ -136,7 +143,9 @@ class self_link final : public key_service {
     return sum;
   }
   [[nodiscard]] const std::string& node() const noexcept override { return node_; }
-  [[nodiscard]] const instance_id& instance() const noexcept override { return sides_[a]->manager.instance(); }
+  [[nodiscard]] const instance_id& instance() const noexcept override {
+    return sides_[a]->manager.instance();
+  }
 
  private:
   static constexpr std::size_t a = 0;
@@ -200,7 +209,7 @@ class self_link final : public key_service {
     if (const auto side = side_of(t, who)) return *side;
     const std::size_t side = t.next;
     if (t.owner[b]) t.next = 1 - t.next;
-    t.side_of.emplace(who.connection, side);
+    if (principals_[who.connection] == anonymous_principal) t.side_of.emplace(who.connection, side);
     return side;
   }
 
@@ -225,15 +234,18 @@ class self_link final : public key_service {
   void opened(const caller& who, const open_connect_response& r) {
     if (r.outcome == status::success || r.outcome == status::peer_not_connected) {
       note_open(who, r.stream);
-    } else if (!sides_[a]->manager.stream_balance(r.stream)) {
-      taken_.erase(r.stream);  // side A was noted before its time, and did not come about
+    } else if (const auto known = taken_.find(r.stream); known != taken_.end() && !known->second.owner[b] &&
+                                                         !sides_[a]->manager.stream_balance(r.stream)) {
+      taken_.erase(known);  // side A was noted before its time, and did not come about
     }
-    std::erase_if(opening_, [&](const auto& o) { return o.first == who.connection && o.second.ticket == who.ticket; });
+    std::erase_if(opening_,
+                  [&](const auto& o) { return o.first == who.connection && o.second.ticket == who.ticket; });
     out_.answer(who, r);
   }
 
   void closed(const caller& who, const close_response& r) {
-    if (const auto known = taken_.find(closing_.first); known != taken_.end() && r.outcome == status::success) {
+    if (const auto known = taken_.find(closing_.first);
+        known != taken_.end() && r.outcome == status::success) {
       taken& t = known->second;
       t.closed[closing_.second] = true;
       if (t.closed[a] && (t.closed[b] || !t.owner[b])) taken_.erase(known);

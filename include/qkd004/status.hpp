@@ -23,11 +23,11 @@ enum class status : std::uint32_t {
   metadata_size_insufficient = 8,  ///< the needed size is returned; no key was consumed
   unknown_key_stream = 1024,       ///< not open here, or not the caller's
   invalid_argument = 1025,
-  not_authorized = 1026,           ///< the access table says no, or a newer OPEN_CONNECT fenced the caller off
-  resource_limit = 1027,           ///< a bound of `limits` was reached
+  not_authorized = 1026,  ///< the access table says no, or a newer OPEN_CONNECT fenced the caller off
+  resource_limit = 1027,  ///< a bound of `limits` was reached
   protocol_error = 1028,
-  index_not_available = 1029,      ///< acknowledged, expired, skipped or already consumed
-  stream_exhausted = 1030,         ///< the last index was used
+  index_not_available = 1029,  ///< acknowledged, expired, skipped or already consumed
+  stream_exhausted = 1030,     ///< the last index was used
   shutting_down = 1031,
 };
 

@@ -34,7 +34,6 @@ TEST_CASE("tick_clock: moves on") {
   const tick_clock ticks;
   const auto from = ticks.now();
   const auto give_up = boot_clock::now() + 5s;
-  while (ticks.now() == from && boot_clock::now() < give_up) {
-  }
+  while (ticks.now() == from && boot_clock::now() < give_up) {}
   CHECK(ticks.now() > from);
 }

@@ -361,7 +361,8 @@ TEST_CASE("key_manager: resumes a stream for its principal only, and fences olde
   CHECK(w.close(*w.a, w.conn_a, id) == status::not_authorized);
 }
 
-TEST_CASE("key_manager: resumes for callers without identity only while no other connection uses the stream") {
+TEST_CASE(
+    "key_manager: resumes for callers without identity only while no other connection uses the stream") {
   two_sites w;
   const auto one = w.a->manager.connect(std::string{anonymous_principal});
   const auto two = w.a->manager.connect(std::string{anonymous_principal});
@@ -707,7 +708,8 @@ TEST_CASE("key_manager: refuses a peer that is another, or whose key source is o
   CHECK(refused([](peer::message& m, two_sites&) { std::get<peer::hello>(m).node = "C"; }).find("C") !=
         std::string::npos);
   CHECK_FALSE(refused([](peer::message& m, two_sites&) { std::get<peer::hello>(m).link = "x"; }).empty());
-  CHECK_FALSE(refused([](peer::message& m, two_sites&) { std::get<peer::hello>(m).source_kind = "x"; }).empty());
+  CHECK_FALSE(
+      refused([](peer::message& m, two_sites&) { std::get<peer::hello>(m).source_kind = "x"; }).empty());
   CHECK_FALSE(refused([](peer::message& m, two_sites&) { std::get<peer::hello>(m).version = 0; }).empty());
   CHECK_FALSE(refused([](peer::message& m, two_sites&) { m = peer::close{}; }).empty());
   const auto why = refused([](peer::message&, two_sites& w) {
@@ -730,8 +732,10 @@ TEST_CASE("key_manager: treats a binding that contradicts another as fatal") {  
     return w.b->failures;
   };
   CHECK_FALSE(verdict([](peer::bind& b, two_sites&) { b.position = 0, b.count = 1, b.length = 32; }).empty());
-  CHECK_FALSE(verdict([](peer::bind& b, two_sites&) { b.position = 1 << 20, b.count = 1, b.length = 32; }).empty());
-  CHECK_FALSE(verdict([](peer::bind& b, two_sites&) { b.position = 4'096, b.count = 3, b.length = 32; }).empty());
+  CHECK_FALSE(
+      verdict([](peer::bind& b, two_sites&) { b.position = 1 << 20, b.count = 1, b.length = 32; }).empty());
+  CHECK_FALSE(
+      verdict([](peer::bind& b, two_sites&) { b.position = 4'096, b.count = 3, b.length = 32; }).empty());
   CHECK(verdict([](peer::bind& b, two_sites&) { b.position = 4'096, b.count = 1, b.length = 32; }).empty());
 }
 
@@ -753,12 +757,14 @@ TEST_CASE("key_manager: is not harmed by any message of a peer that lies") {
       const auto stream = number(2) ? id : predefined(static_cast<std::uint8_t>(number(4)));
       peer::message m;
       switch (number(9)) {
-        case 0: m = peer::announce{stream, number(9), "qkd://alice@A", "qkd://bob@B", {}, 128, true, false}; break;
+        case 0:
+          m = peer::announce{stream, number(9), "qkd://alice@A", "qkd://bob@B", {}, 128, true, false};
+          break;
         case 1: m = peer::accept{stream, {}, static_cast<std::uint32_t>(number(300)), true, false}; break;
         case 2: m = peer::refuse{stream, number(9), static_cast<status>(number(9))}; break;
         case 3:
-          m = peer::bind{stream, number(300), static_cast<std::uint32_t>(number(200)), number(10'000),
-                         number(10'000), number(10'000)};
+          m = peer::bind{stream,         number(300),    static_cast<std::uint32_t>(number(200)),
+                         number(10'000), number(10'000), number(10'000)};
           break;
         case 4: m = peer::confirm{number(10'000), number(2) != 0}; break;
         case 5: m = peer::mark{stream, number(1'000), number(2) != 0}; break;

@@ -97,7 +97,8 @@ struct two_sites {
     if (settings.up) connect();
   }
 
-  std::unique_ptr<site> make(const key_manager::options& o, std::string peer, key_source& s, std::uint64_t seed) {
+  std::unique_ptr<site> make(const key_manager::options& o, std::string peer, key_source& s,
+                             std::uint64_t seed) {
     auto made = std::make_unique<site>(o, settings.memory, seeded_random{seed * 7919 + births++});
     made->link = made->manager.add_link({"ab", std::move(peer), {}}, s).value();
     return made;
@@ -139,8 +140,7 @@ struct two_sites {
       a->outbox.clear();
       b->outbox.clear();
     }
-    while (carry(*a, *b) || carry(*b, *a)) {
-    }
+    while (carry(*a, *b) || carry(*b, *a)) {}
   }
   /// Lets time pass in steps of what either manager asked for.
   void pass(boot_clock::duration d) {

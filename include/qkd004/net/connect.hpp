@@ -19,14 +19,21 @@ struct connect_options {
   std::size_t max_reply = 64 * 1024 + 4 * 1024;  ///< octets of the largest frame taken from the server
   bool allow_insecure = false;                   ///< plain TCP off loopback
   bool plain = false;                            ///< speak 004 only: no HELLO, statuses 0 to 8 (D7)
-  bool per_call = false;                         ///< a connection for every call, as some servers want it
+  bool per_call = false;  ///< a connection for every call, as some servers want it; speaks 004 only, too
 };
 
-/// Connects to `qkd004://host:port` (TCP; port 25575 if none is given).
+/// Connects to `qkd004://host:port` (TCP; port 25575 if none is given), and says HELLO; a server that refuses that is
+/// spoken to in plain 004 from then on.
 /// The exchange has no thread: its callers drive it in exchange::wait(). A broken connection is made again at the
-/// next call; a call that was in flight completes with the error.
-/// Returns invalid_argument (the URI, or plain TCP off loopback without allow_insecure), or the system's error.
-/// `why`, if given, receives a sentence on failure.
+/// next call (a name is then looked up again, which may block); a call that was in flight completes with the error,
+/// mostly std::errc::connection_reset. A server that speaks nonsense is protocol_error; a full arena, or more than
+/// 4,096 calls in flight, is resource_limit.
+/// A call that timed out or was cancelled here may still be answered by the server, and answers come in order: those
+/// behind it wait for that. Plain 004 cannot say strict_once (invalid_argument) nor no_wait: OPEN_CONNECT then waits
+/// at the server. GET_KEY with no_wait is std::errc::operation_not_supported: no message says it yet.
+/// In a child of fork() calls complete with std::errc::operation_not_permitted.
+/// Returns invalid_argument (the URI, or plain TCP off loopback without allow_insecure), what the server said to HELLO,
+/// or the system's error. `why`, if given, receives a sentence on failure.
 [[nodiscard]] result<std::shared_ptr<exchange>> connect(std::string_view uri, const secret_arena& arena,
                                                         const connect_options& options = {},
                                                         std::string* why = nullptr);
