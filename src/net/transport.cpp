@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/transport.hpp"
 
-#include <asio/buffer.hpp>
-#include <asio/error.hpp>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "net/address.hpp"
@@ -24,19 +26,23 @@ constexpr std::size_t max_backlog = std::size_t{64} << 20;
 
 }  // namespace
 
-transport::transport(std::shared_ptr<turns> site, tcp::socket socket)
-    : site_{std::move(site)}, socket_{std::move(socket)} {
+transport::transport(std::shared_ptr<turns> site, tcp::socket socket) : site_{std::move(site)} {
   std::error_code error;
-  socket_.non_blocking(true, error);
-  set_options(socket_.native_handle(), application_liveness);
-  if (const auto endpoint = socket_.remote_endpoint(error); !error) remote_ = to_uri(endpoint);
+  if (const auto endpoint = socket.remote_endpoint(error); !error) remote_ = to_uri(endpoint);
+  descriptor_ = socket.release();  // from here on it is read and written by hand, and watched in batches
+  set_options(descriptor_, application_liveness);
+}
+
+transport::~transport() {
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void transport::open(time_point deadline) {
   site_->add(shared_from_this());
   read_deadline_ = deadline;
   site_->watch(deadline);
-  arm_read();
+  interest_ = readiness::input;
+  if (const auto error = site_->ready_.add(descriptor_, this, interest_)) fail(error.message());
 }
 
 wire::out_buffer& transport::out() {
@@ -59,38 +65,31 @@ void transport::finish(std::string why) {
   site_->unsettle(*this);
 }
 
-void transport::arm_read() {
-  if (reading_ || step_ == step::closed) return;
-  reading_ = true;
-  socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const std::error_code& error) {
-    self->site_->run([&] {
-      self->reading_ = false;
-      if (!error) self->on_readable();
-    });
-  });
+void transport::on_ready(std::uint32_t events) {
+  if (step_ == step::closed) return;
+  if ((events & readiness::output) != 0) blocked_ = false;
+  if ((interest_ & readiness::input) != 0) return on_readable();
+  if ((events & readiness::broken) != 0) fail("the connection broke");
+  site_->unsettle(*this);
 }
 
-void transport::arm_write() {
-  if (writing_ || step_ == step::closed) return;
-  writing_ = true;
-  socket_.async_wait(tcp::socket::wait_write, [self = shared_from_this()](const std::error_code& error) {
-    self->site_->run([&] {
-      self->writing_ = false;
-      if (!error) self->site_->unsettle(*self);
-    });
-  });
+/// What the next events are asked for: input unless there is no room for it, output while there is too much.
+void transport::show_interest() {
+  if (step_ == step::closed) return;
+  std::uint32_t wanted = blocked_ ? readiness::output : 0;
+  if (step_ != step::open || may_read()) wanted |= readiness::input;
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  site_->ready_.change(descriptor_, this, interest_);
 }
 
 void transport::on_readable() {
-  if (step_ == step::closed) return;
-  std::error_code error;
   auto& scratch = site_->scratch_;
-  const std::size_t count = socket_.read_some(asio::buffer(scratch.data(), scratch.size()), error);
-  if (error == asio::error::would_block || error == asio::error::try_again) return arm_read();
-  if (error) {
-    if (step_ != step::open) return close();
-    return fail(error == asio::error::eof ? "closed by the other end" : error.message());
-  }
+  const ssize_t got = ::recv(descriptor_, scratch.data(), scratch.size(), MSG_DONTWAIT);
+  site_->unsettle(*this);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got <= 0) return fail(got == 0 ? "closed by the other end" : std::system_category().message(errno));
+  const auto count = static_cast<std::size_t>(got);
   if (step_ == step::open) {
     if (silent_) {
       silent_ = false;
@@ -98,7 +97,6 @@ void transport::on_readable() {
     }
     take({scratch.data(), count});
   }
-  site_->unsettle(*this);
 }
 
 void transport::take(std::span<const std::byte> input) {
@@ -155,48 +153,43 @@ void transport::settle() {
   if (!failed_) flush();
   if (failed_) return close();
   if (step_ == step::open) {
-    if (!may_read()) return;  // back-pressure
-    if (!held_.empty()) {
+    if (!held_.empty() && may_read()) {
       take({});
       if (out_ || failed_ || step_ != step::open) site_->unsettle(*this);
     }
-    if (step_ == step::open && !failed_ && may_read()) arm_read();
-    return;
+    return show_interest();
   }
   end(why_);
   if (step_ == step::finishing && unsent() == 0) {
     // A close with unread input would send a reset, and the other end might never see the last frame: so say that
     // this was all, and wait a little for the other end to close.
-    std::error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    ::shutdown(descriptor_, SHUT_WR);
     step_ = step::lingering;
     read_deadline_ = site_->now() + site_->wait().linger;
     site_->watch(read_deadline_);
   }
-  arm_read();
+  show_interest();
 }
 
 /// Sends what there is, if the socket takes it.
 void transport::flush() {
-  if (writing_ || unsent() == 0) return;
+  if (blocked_ || unsent() == 0) return;
   const std::size_t before = unsent();
-  std::error_code error;
-  bool short_of = false;
-  while (unsent() > 0 && !short_of && !error) {
+  while (unsent() > 0 && !blocked_) {
     const bool old = backlog_sent_ < backlog_.size();
     const auto octets =
         old ? std::span<const std::byte>{backlog_}.subspan(backlog_sent_) : std::as_const(*out_).pending();
-    const std::size_t count = socket_.write_some(asio::buffer(octets.data(), octets.size()), error);
-    short_of = count < octets.size();
+    const ssize_t taken = ::send(descriptor_, octets.data(), octets.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (taken < 0 && errno == EINTR) continue;
+    if (taken < 0 && errno != EAGAIN) return fail(std::system_category().message(errno));
+    const auto count = taken < 0 ? std::size_t{0} : static_cast<std::size_t>(taken);
+    blocked_ = count < octets.size();
     if (!old) {
       out_->consume(count);
     } else if ((backlog_sent_ += count) == backlog_.size()) {
       std::vector<std::byte>{}.swap(backlog_);
       backlog_sent_ = 0;
     }
-  }
-  if (error && error != asio::error::would_block && error != asio::error::try_again) {
-    return fail(error.message());
   }
   if (unsent() == 0) {
     write_deadline_ = time_point::max();
@@ -207,7 +200,6 @@ void transport::flush() {
     write_deadline_ = site_->now() + site_->wait().unsent;
     site_->watch(write_deadline_);
   }
-  arm_write();
   if (content_ == content::open_text) return keep_open_text();
   site_->count_parked(parked_, out_->capacity());
 }
@@ -231,8 +223,7 @@ void transport::close() {
   if (step_ == step::closed) return;
   end(why_);
   step_ = step::closed;
-  std::error_code ignored;
-  socket_.close(ignored);
+  ::close(std::exchange(descriptor_, -1));
   if (out_) {
     out_->clear();
     site_->give_back(std::move(out_));

@@ -27,7 +27,7 @@ class transport : public std::enable_shared_from_this<transport> {
   transport(std::shared_ptr<turns> site, asio::ip::tcp::socket socket);
   transport(const transport&) = delete;
   transport& operator=(const transport&) = delete;
-  virtual ~transport() = default;
+  virtual ~transport();
 
   /// Begins to read. `deadline`: when the first octet has to be there.
   void open(time_point deadline);
@@ -52,7 +52,7 @@ class transport : public std::enable_shared_from_this<transport> {
   [[nodiscard]] turns& site() const noexcept { return *site_; }
   /// Sends already what was appended, if it has become much.
   void relieve();
-  [[nodiscard]] int descriptor() { return socket_.native_handle(); }
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
 
  private:
   friend class turns;
@@ -67,9 +67,9 @@ class transport : public std::enable_shared_from_this<transport> {
 
   enum class step : std::uint8_t { open, finishing, lingering, closed };
 
-  void arm_read();
-  void arm_write();
+  void on_ready(std::uint32_t events);
   void on_readable();
+  void show_interest();
   void take(std::span<const std::byte> input);
   [[nodiscard]] std::size_t parse(std::span<const std::byte> input);
   void settle();
@@ -83,7 +83,8 @@ class transport : public std::enable_shared_from_this<transport> {
   }
 
   std::shared_ptr<turns> site_;
-  asio::ip::tcp::socket socket_;
+  int descriptor_;
+  std::uint32_t interest_ = 0;  ///< events asked for
   std::string remote_;
 
   std::vector<std::byte> held_;            ///< input: an incomplete frame, or frames there is no room for
@@ -99,8 +100,7 @@ class transport : public std::enable_shared_from_this<transport> {
   step step_ = step::open;
   bool failed_ = false;
   bool ended_ = false;
-  bool reading_ = false;
-  bool writing_ = false;
+  bool blocked_ = false;  ///< the socket took less than there was
   bool unsettled_ = false;
   bool silent_ = true;  ///< no octet came yet
 };

@@ -28,6 +28,7 @@ turns::turns(asio::io_context& context, secret_arena arena, const limits& bounds
       wait_{wait},
       most_unsent_{std::min(bounds.max_unsent, arena_.limit() / 16)},
       most_parked_{arena_.limit() / 4},
+      ready_{context},
       scratch_(read_octets),
       sweeper_{context} {}
 
@@ -53,6 +54,28 @@ void turns::settle_all() {
 void turns::add(std::shared_ptr<transport> t) {
   transport* const key = t.get();
   transports_.emplace(key, std::move(t));
+  await_ready();
+}
+
+void turns::on_ready() {
+  for (const epoll_event& event : ready_.take()) {
+    // one that was closed a moment ago is still there: until the turn ends
+    static_cast<transport*>(event.data.ptr)->on_ready(event.events);
+    settle_all();  // an answer does not wait for the other connections of the batch
+  }
+}
+
+/// One wait for all connections, as long as there is one.
+void turns::await_ready() {
+  if (awaiting_ || transports_.empty()) return;
+  awaiting_ = true;
+  ready_.async_wait([self = shared_from_this()](const std::error_code& error) {
+    self->run([&] {
+      self->awaiting_ = false;
+      if (!error) self->on_ready();
+      self->await_ready();
+    });
+  });
 }
 
 void turns::remove(transport& t) {
@@ -60,6 +83,7 @@ void turns::remove(transport& t) {
   if (it == transports_.end()) return;
   gone_.push_back(std::move(it->second));
   transports_.erase(it);
+  if (transports_.empty()) ready_.cancel();
   on_transport_gone();
 }
 

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "net/readiness.hpp"
 #include "qkd004/clock.hpp"
 #include "qkd004/limits.hpp"
 #include "qkd004/net/site.hpp"
@@ -76,6 +77,8 @@ class turns : public std::enable_shared_from_this<turns> {
   void give_back(std::unique_ptr<wire::out_buffer> buffer);
   void count_parked(std::size_t& of_one, std::size_t octets);
 
+  void await_ready();
+  void on_ready();
   void watch(time_point deadline);
   void sweep();
 
@@ -88,6 +91,8 @@ class turns : public std::enable_shared_from_this<turns> {
   std::size_t parked_ = 0;
   time_point now_{};
 
+  readiness ready_;
+  bool awaiting_ = false;
   std::unordered_map<transport*, std::shared_ptr<transport>> transports_;
   std::vector<std::shared_ptr<transport>> gone_;  ///< until the turn ends
   std::vector<transport*> unsettled_;

@@ -24,6 +24,7 @@ class odd_server {
             std::error_code error;
             acceptor_.accept(socket, error);
             if (error || stops_) return;
+            socket.set_option(tcp::no_delay{true});
             serve_(socket, i);
           }
         }} {}

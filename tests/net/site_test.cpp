@@ -2,7 +2,9 @@
 #include "net/sites.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -83,8 +85,8 @@ TEST_CASE("site: sends an answer that is there early only when its turn comes") 
   get_key(*at_a, opened.stream, 0);
 
   raw_socket plain{sites.a->address()};
-  // index 200 lies outside the window of 128: it waits until Timeout; index 0 and the CLOSE do not
-  plain.send(frame_of(0x04, id + u32(200) + u32(0)) + frame_of(0x04, id + u32(0) + u32(0)) +
+  // index 1000 lies outside the window of 128: it waits until Timeout; index 0 and the CLOSE do not
+  plain.send(frame_of(0x04, id + u32(1000) + u32(0)) + frame_of(0x04, id + u32(0) + u32(0)) +
              frame_of(0x08, id));
   const auto waited = plain.read();
   REQUIRE(waited);
@@ -226,6 +228,67 @@ TEST_CASE("site: stops reading from a client that reads no answer, and serves th
   CHECK_FALSE(c.error);
 }
 
+TEST_CASE("site: sends every answer in the end to a client that reads late") {
+  two_sites sites{[](net::site_options& o) { o.manager.limits.max_unsent = 64 * 1024; }};
+  const auto at_a = connect_to(sites.a->address());
+  qos large;
+  large.key_chunk_size = 4096;
+  const auto stream = open_connect(*at_a, {}, large).stream;
+  get_key_call first{stream, 0, 0, 4096};
+  ask(*at_a, first);
+  REQUIRE_FALSE(first.error);
+
+  constexpr int count = 4000;  // 16 MiB: more than the system's buffers hold
+  raw_socket late{sites.a->address()};
+  octets many;
+  for (int i = 0; i < count; ++i)
+    many = std::move(many) + frame_of(0x04, id_octets(stream) + u32(0) + u32(0));
+  std::jthread sender{[&many, socket = late.socket().native_handle()] {
+    const auto end = boot_clock::now() + patience;
+    for (std::size_t sent = 0; sent < many.size() && boot_clock::now() < end;) {
+      const ssize_t n = ::send(socket, many.data() + sent, many.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n > 0) sent += static_cast<std::size_t>(n);
+      pollfd writable{socket, POLLOUT, 0};
+      if (n < 0) ::poll(&writable, 1, 100);
+    }
+  }};
+  get_key_call meanwhile{stream, 0, 0, 4096};
+  for (int i = 0; i < 50; ++i) {
+    meanwhile.rearm();
+    ask(*at_a, meanwhile);
+  }
+  int answered = 0;
+  for (int i = 0; i < count; ++i) {
+    const auto answer = late.read();
+    if (!answer || answer->service != 0x05 || answer->u32(8) != 4096) break;
+    ++answered;
+  }
+  sender.join();
+  CHECK_FALSE(meanwhile.error);
+  CHECK(answered == count);
+}
+
+TEST_CASE("site: has no more requests of a connection in flight than its limit") {
+  two_sites sites{[](net::site_options& o) { o.manager.limits.max_in_flight = 4; }};
+  const auto at_a = connect_to(sites.a->address());
+  qos brief;
+  brief.timeout_ms = 200;
+  const auto id = id_octets(open_connect(*at_a, {}, brief).stream);
+  raw_socket eager{sites.a->address()};
+  octets six;
+  for (std::uint32_t i = 0; i < 6; ++i) six = std::move(six) + frame_of(0x04, id + u32(1000 + i) + u32(0));
+  eager.send(six);
+  std::uint64_t most = 0;
+  for (int answered = 0; answered < 6; ++answered) {
+    most = std::max(most, sites.a->on_manager([](key_manager& m) { return m.totals().waiting; }));
+    const auto answer = eager.read();
+    REQUIRE(answer);
+    CHECK(answer->u32(0) == 6);
+  }
+  CHECK(most >= 1);
+  CHECK(most <= 4);
+}
+
 TEST_CASE("site: turns applications away with an error frame when it has its limit of connections") {
   two_sites sites{[](net::site_options& o) { o.manager.limits.max_connections = 2; }};
   const auto one = connect_to(sites.a->address());
@@ -246,7 +309,7 @@ TEST_CASE("site: answers what waits when it stops") {
   two_sites sites;
   const auto at_a = connect_to(sites.a->address());
   const auto stream = open_connect(*at_a).stream;
-  get_key_call waits{stream, 120 + 128};
+  get_key_call waits{stream, 1000};
   waits.deadline = boot_clock::now() + patience;
   call* const one = &waits;
   at_a->start(std::span{&one, 1});
@@ -287,6 +350,7 @@ TEST_CASE("site: keeps order when several threads run its io_context") {
 
 TEST_CASE("site: goes on when the system has no descriptor left, and accepts again once it has") {
   two_sites sites;
+  REQUIRE(sites.a->log.has("peer b is up"));  // what is connected goes on
   const auto at_a = connect_to(sites.a->address());
   const auto stream = open_connect(*at_a).stream;
   asio::io_context context;
