@@ -126,7 +126,8 @@ int main() {
     });
     window([&](std::size_t n) {
       time(batch, [&] {
-        while (n > 0) n -= at_a.next_keys_into(std::span{run}.first(std::min<std::size_t>(n, 64) * 32)).value().count;
+        while (n > 0)
+          n -= at_a.next_keys_into(std::span{run}.first(std::min<std::size_t>(n, 64) * 32)).value().count;
       });
     });
     window([&](std::size_t n) {
@@ -169,8 +170,10 @@ int main() {
     std::printf("%-56s %8.1f %8.1f %8.1f %12llu\n", s->name, s->at(0.5), s->at(0.05), s->at(0.95),
                 static_cast<unsigned long long>(s->allocated));
   }
-  std::printf("next_key_into against the mutex: %.1f times as fast; against boost's pop (no index, no TTL, no wipe, one "
-              "reader): %.2f of its speed\n",
-              naive.at(0.5) / single.at(0.5), boost_queue.at(0.5) / single.at(0.5));
+  std::printf(
+      "next_key_into against the mutex: %.1f times as fast; against boost's pop (no index, no TTL, no wipe, "
+      "one "
+      "reader): %.2f of its speed\n",
+      naive.at(0.5) / single.at(0.5), boost_queue.at(0.5) / single.at(0.5));
   return 0;
 }

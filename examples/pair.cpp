@@ -17,6 +17,7 @@ int main() {
 
   const bool equal = qkd004::equal_in_constant_time(key_a.bytes(), key_b.bytes());
   std::printf("key %llu of %s: %zu octets, %s\n", static_cast<unsigned long long>(key_a.index),
-              at_a.id().to_string().c_str(), key_a.bytes().size(), equal ? "equal at both ends" : "DIFFERENT");
+              at_a.id().to_string().c_str(), key_a.bytes().size(),
+              equal ? "equal at both ends" : "DIFFERENT");
   return equal ? 0 : 1;
 }
