@@ -224,10 +224,13 @@ class reader {
     top.texts("local_uris", site.manager.local_uris, wrong_with_pattern);
     top.flag("allow_insecure", site.allow_insecure);
     top.flag("insist_on_peer", site.manager.insist_on_peer);
+    top.flag("self_link", site.self_link);
     memory(top, site.memory);
     limits(top, site.manager.limits);
     timeouts(top, site.timeouts);
     peers(top, config);
+    if (site.self_link && !site.peers.empty())
+      top.complain("self_link", "a site that is its own peer has no other");
     if (problems_.none()) fits(top, config);
     top.done();
     return config;
@@ -388,15 +391,16 @@ class reader {
     if (!value.empty()) value = (folder_ / value).string();
   }
 
-  /// The arena holds every link's pool and at least one ring.
+  /// The arena holds every link's pool, as much again on its way to streams, and at least one ring.
   static void fits(section& top, const site_config& config) {
     const auto& l = config.site.manager.limits;
-    const std::size_t wanted = l.pool_bytes * config.site.peers.size() + l.ring_bytes;
+    const std::size_t wanted = 2 * l.pool_bytes * config.site.peers.size() + l.ring_bytes;
     if (wanted <= config.site.memory.bytes) return;
     top.complain(
         "memory",
-        fmt::format("bytes = {} is less than limits.pool_bytes for each peer and one limits.ring_bytes: {}",
-                    config.site.memory.bytes, wanted));
+        fmt::format(
+            "bytes = {} is less than twice limits.pool_bytes for each peer and one limits.ring_bytes: {}",
+            config.site.memory.bytes, wanted));
   }
 
   std::filesystem::path folder_;

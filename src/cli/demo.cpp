@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/demo.hpp"
+
 #include <errno.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -6,27 +8,24 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
 
-#include "cli/commands.hpp"
-#include "cli/config.hpp"
 #include "cli/demo_report.hpp"
-#include "cli/open_key_source.hpp"
 #include "cli/print.hpp"
 #include "cli/process.hpp"
 #include "cli/secret.hpp"
+#include "qkd004/seeded_source.hpp"
 
 namespace qkd004::cli {
 
@@ -42,15 +41,6 @@ constexpr milliseconds end_time{10'000};      ///< for a process to end when it 
 constexpr milliseconds grace{300};            ///< for the news of an end to arrive
 constexpr std::size_t shown_keys = 3;
 constexpr std::size_t shown_log_lines = 10;
-
-struct demo_options {
-  std::size_t count = 1'000;
-  std::uint32_t chunk = 32;
-  std::uint64_t rate_bps = 0;
-  bool show_keys = false;
-  std::string keep;
-  std::string log_level = "info";
-};
 
 /// Why the demonstration cannot go on, in words for people. Never leaves this file.
 struct failure : std::runtime_error {
@@ -164,9 +154,10 @@ class demonstration {
   std::string describe_key_source() const {
     std::string why;
     const secret_arena arena{{std::size_t{64} << 10, true}};
-    const auto source =
-        open_key_source(seeded_settings{folder_.path("link.secret"), {options_.rate_bps, 0}}, arena, &why);
-    if (!source) throw failure{why};
+    auto secret = read_secret_file(folder_.path("link.secret"), arena, &why);
+    if (!secret) throw failure{why};
+    const auto source = make_seeded_source(std::move(*secret), {options_.rate_bps, 0});
+    if (!source) throw failure{"seeded source: " + source.error().message()};
     const auto& c = (*source)->capabilities();
     return fmt::format(
         "{}, {}, {}", c.kind, to_string(c.security),
@@ -340,6 +331,8 @@ class demonstration {
   std::array<end*, 2> ends_{&a_, &b_};
 };
 
+}  // namespace
+
 exit_code demo(const demo_options& o) {
   try {
     return demonstration{o}.run();
@@ -348,40 +341,6 @@ exit_code demo(const demo_options& o) {
     if (text.ends_with('\n')) text.pop_back();
     return complain(why.code, text);
   }
-}
-
-}  // namespace
-
-void add_demo(CLI::App& app, action& chosen) {
-  auto* const command =
-      app.add_subcommand("demo", "Show keys travelling between two sites, in four processes");
-  const auto o = std::make_shared<demo_options>();
-  command->add_option("--keys", o->count, "how many keys each application takes, at most 10 million")
-      ->check(CLI::Range(1, 10'000'000).description(""))
-      ->type_name("N")
-      ->default_str("1000");
-  command->add_option("--chunk", o->chunk, "octets of every key, at most 65536")
-      ->check(CLI::Range(1, 65'536).description(""))
-      ->type_name("N")
-      ->default_str("32");
-  command->add_option("--rate", o->rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
-      ->type_name("BPS")
-      ->default_str("0");
-  command->add_flag("--show-keys", o->show_keys, "print the first keys of each end");
-  command
-      ->add_option("--keep", o->keep,
-                   "a new folder (mode 0700) for configurations, logs and keys, which stays")
-      ->type_name("DIR");
-  command->add_option("--log-level", o->log_level, "of the sites, whose logs are shown if something fails")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}).description(""))
-      ->type_name("LEVEL")
-      ->default_str("info");
-  command->footer(
-      std::string{"The link is a simulation that draws both ends from one secret: it shows the interface,\n"
-                  "and its keys protect nothing.\n\n"
-                  "Example:\n  qkd004 demo --keys 1000\n\n"} +
-      exit_codes_help);
-  command->callback([o, &chosen] { chosen = [o] { return demo(*o); }; });
 }
 
 }  // namespace qkd004::cli

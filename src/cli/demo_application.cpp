@@ -1,19 +1,16 @@
-// The applications of the demonstration: open or join a key stream, take keys, report their digests.
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/demo_application.hpp"
+
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <iostream>
-#include <memory>
 #include <string>
 #include <utility>
 
-#include "cli/commands.hpp"
 #include "cli/demo_report.hpp"
-#include "cli/dial.hpp"
 #include "cli/print.hpp"
 #include "cli/private_output.hpp"
 #include "qkd004/client.hpp"
@@ -23,15 +20,6 @@ namespace qkd004::cli {
 namespace {
 
 constexpr std::size_t batch = 32;  ///< keys asked for at a time
-
-struct application_options {
-  server_options server;
-  open_connect_request request;
-  bool join = false;
-  std::size_t count = 1;
-  std::size_t show = 0;
-  std::string out;
-};
 
 class application {
  public:
@@ -112,27 +100,12 @@ class application {
   private_output file_;
 };
 
-exit_code run_application(const application_options& o) {
+}  // namespace
+
+exit_code demo_application(const application_options& o) {
   auto d = dial(o.server, std::size_t{4} << 20);
   if (!d.via) return d.failed;
   return application{o, std::move(d)}.run();
-}
-
-}  // namespace
-
-void add_demo_application(CLI::App& app, action& chosen) {
-  auto* const command =
-      app.add_subcommand("demo-application", "One application of the demonstration")->group("");
-  const auto o = std::make_shared<application_options>();
-  add_server(*command, o->server);
-  add_ends(*command, o->request);
-  command->add_flag("--join", o->join, "read the Key_stream_ID from standard input");
-  command->add_option("--keys", o->count)->check(CLI::Range(1, 1'000'000'000));
-  command->add_option("--show", o->show, "how many keys are reported as they are");
-  command->add_option("--chunk", o->request.quality.key_chunk_size);
-  command->add_option("--timeout", o->request.quality.timeout_ms);
-  command->add_option("--out", o->out, "write the keys to a new file");
-  command->callback([o, &chosen] { chosen = [o] { return run_application(*o); }; });
 }
 
 }  // namespace qkd004::cli

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/dial.hpp"
 
-#include <CLI/CLI.hpp>
-
 #include <span>
 
 #include "cli/print.hpp"
@@ -38,41 +36,6 @@ std::error_code ask(exchange& via, call& c, std::chrono::milliseconds timeout) {
   via.start(std::span{&one, 1});
   via.wait(c);
   return c.error;
-}
-
-void add_server(CLI::App& command, server_options& o) {
-  command.add_option("--uri", o.uri, "the key manager, such as qkd004://127.0.0.1:25575")
-      ->required()
-      ->type_name("URI");
-  command.add_flag("--allow-insecure", o.allow_insecure, "plain TCP off loopback");
-  command.add_flag("--allow-unlocked", o.allow_unlocked,
-                   "go on without locked memory: key may reach swap space");
-}
-
-void add_ends(CLI::App& command, open_connect_request& o) {
-  command.add_option("--source", o.source, "URI of the application at one end, such as qkd://alice@site-a")
-      ->required()
-      ->type_name("URI");
-  command.add_option("--destination", o.destination, "URI of the application at the other end")
-      ->required()
-      ->type_name("URI");
-}
-
-void add_ksid(CLI::App& command, key_stream_id& id, presence p) {
-  command
-      .add_option_function<std::string>(
-          "--ksid",
-          [&id](const std::string& text) {
-            const auto parsed = key_stream_id::parse(text);
-            if (!parsed || parsed->is_null()) {
-              throw CLI::ValidationError{
-                  "--ksid", "'" + text + "' is not a Key_stream_ID (8-4-4-4-12 hexadecimal digits)"};
-            }
-            id = *parsed;
-          },
-          "the Key_stream_ID")
-      ->required(p == presence::required)
-      ->type_name("KSID");
 }
 
 }  // namespace qkd004::cli

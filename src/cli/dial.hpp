@@ -1,23 +1,16 @@
-// dial: the options by which a command finds its key manager, and the connection to it.
+// dial: how a command reaches its key manager.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <system_error>
 
 #include "cli/exit_code.hpp"
 #include "qkd004/exchange.hpp"
-#include "qkd004/key_stream_id.hpp"
-#include "qkd004/message.hpp"
 #include "qkd004/secret.hpp"
-
-namespace CLI {
-class App;
-}
 
 namespace qkd004::cli {
 
@@ -39,13 +32,5 @@ struct dialled {
 
 /// One request and its answer. Returns the transport's error; a status other than success is in the answer.
 std::error_code ask(exchange& via, call& c, std::chrono::milliseconds timeout);
-
-/// `--uri`, `--allow-insecure`, `--allow-unlocked`.
-void add_server(CLI::App& command, server_options& o);
-/// `--source`, `--destination`.
-void add_ends(CLI::App& command, open_connect_request& o);
-/// `--ksid`.
-enum class presence : std::uint8_t { optional, required };
-void add_ksid(CLI::App& command, key_stream_id& id, presence p);
 
 }  // namespace qkd004::cli

@@ -1,42 +1,247 @@
-// qkd004: the library from the command line.
+// qkd004: the library from the command line. Here is what may be typed; each command is in a file of its own.
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <signal.h>
 #include <CLI/CLI.hpp>
 
+#include <cstdint>
 #include <exception>
+#include <functional>
 #include <string>
 
-#include "cli/commands.hpp"
+#include "cli/demo.hpp"
+#include "cli/demo_application.hpp"
 #include "cli/exit_code.hpp"
+#include "cli/open_get_close.hpp"
 #include "cli/print.hpp"
+#include "cli/secret.hpp"
+#include "cli/serve.hpp"
+#include "qkd004/metadata.hpp"
 #include "qkd004/version.hpp"
 
 namespace {
 
+using namespace qkd004;
 using namespace qkd004::cli;
 
-exit_code run(int argc, char** argv) {
-  CLI::App app{"Quantum key distribution, application interface after ETSI GS QKD 004 V2.1.1", "qkd004"};
-  app.set_version_flag("--version", std::string{"qkd004 " QKD004_VERSION_STRING});
-  app.require_subcommand(1);
-  app.get_formatter()->column_width(28);
-  app.footer(std::string{"Example:\n  qkd004 demo\n\n"} + exit_codes_help);
+/// A range that the help names in words.
+template <class Number>
+CLI::Validator between(Number least, Number most) {
+  return CLI::Range(least, most).description("");
+}
 
-  action chosen;
-  add_serve(app, chosen);
-  add_open(app, chosen);
-  add_get(app, chosen);
-  add_close(app, chosen);
-  add_secret(app, chosen);
-  add_demo(app, chosen);
-  add_demo_application(app, chosen);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? exit_code::ok : exit_code::usage;
+void add_log_level(CLI::App& command, std::string& level, const std::string& what) {
+  command.add_option("--log-level", level, what + ": debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}).description(""))
+      ->type_name("LEVEL")
+      ->default_str(level);
+}
+
+void add_server(CLI::App& command, server_options& o) {
+  command.add_option("--uri", o.uri, "the key manager, such as qkd004://127.0.0.1:25575")
+      ->required()
+      ->type_name("URI");
+  command.add_flag("--allow-insecure", o.allow_insecure, "plain TCP off loopback");
+  command.add_flag("--allow-unlocked", o.allow_unlocked,
+                   "go on without locked memory: key may reach swap space");
+}
+
+void add_ends(CLI::App& command, open_connect_request& o) {
+  command.add_option("--source", o.source, "URI of the application at one end, such as qkd://alice@site-a")
+      ->required()
+      ->type_name("URI");
+  command.add_option("--destination", o.destination, "URI of the application at the other end")
+      ->required()
+      ->type_name("URI");
+}
+
+CLI::Option* add_ksid(CLI::App& command, key_stream_id& id) {
+  const auto read = [&id](const std::string& text) {
+    const auto parsed = key_stream_id::parse(text);
+    if (!parsed || parsed->is_null()) {
+      throw CLI::ValidationError{"--ksid",
+                                 "'" + text + "' is not a Key_stream_ID (8-4-4-4-12 hexadecimal digits)"};
+    }
+    id = *parsed;
+  };
+  return command.add_option_function<std::string>("--ksid", read, "the Key_stream_ID")->type_name("KSID");
+}
+
+/// What was typed, and which command is to run.
+struct command_line {
+  CLI::App app{"Quantum key distribution, application interface after ETSI GS QKD 004 V2.1.1", "qkd004"};
+  std::function<exit_code()> chosen;
+
+  serve_options serve;
+  open_options open;
+  get_options get;
+  close_options close;
+  std::string secret;
+  demo_options demo;
+  application_options application;
+
+  command_line() {
+    app.set_version_flag("--version", std::string{"qkd004 " QKD004_VERSION_STRING});
+    app.require_subcommand(1);
+    app.get_formatter()->column_width(28);
+    app.footer(std::string{"Example:\n  qkd004 demo\n\n"} + exit_codes_help);
+    add_serve();
+    add_open();
+    add_get();
+    add_close();
+    add_secret();
+    add_demo();
+    add_demo_application();
   }
-  return chosen();
+  command_line(const command_line&) = delete;
+  command_line& operator=(const command_line&) = delete;
+  ~command_line() = default;
+
+ private:
+  CLI::App& add(const std::string& name, const std::string& what, std::function<exit_code()> run) {
+    auto* const command = app.add_subcommand(name, what);
+    command->callback([this, run] { chosen = run; });
+    return *command;
+  }
+  static void end_help(CLI::App& command, const std::string& notes, const std::string& example) {
+    command.footer((notes.empty() ? "" : notes + "\n\n") + "Example:\n  qkd004 " + example + "\n\n" +
+                   exit_codes_help);
+  }
+
+  void add_serve() {
+    CLI::App& c = add("serve", "Run one site's key manager until SIGINT or SIGTERM",
+                      [this] { return cli::serve(serve); });
+    c.add_option("--config", serve.config, "the site's TOML file")->required()->type_name("FILE");
+    c.add_flag("--check", serve.check, "only check the file; opens nothing");
+    add_log_level(c, serve.log_level, "least level logged to standard error");
+    end_help(c, "Prints 'listening URI' for each listener once it accepts connections.",
+             "serve --config examples/site-a.toml");
+  }
+
+  void add_open() {
+    CLI::App& c = add("open", "OPEN_CONNECT: open a key stream, print its Key_stream_ID, leave it open",
+                      [this] { return open_stream(open); });
+    qos& q = open.request.quality;
+    q.metadata_mimetype = metadata_json;
+    add_server(c, open.server);
+    add_ends(c, open.request);
+    add_ksid(c, open.request.stream);
+    c.add_option("--chunk", q.key_chunk_size,
+                 "octets of every key (0, here and below: the key manager chooses)")
+        ->type_name("N");
+    c.add_option("--max-bps", q.max_bps, "bit/s, the most that will be taken")->type_name("N");
+    c.add_option("--min-bps", q.min_bps, "bit/s, the least that is needed")->type_name("N");
+    c.add_option("--jitter", q.jitter, "bit/s, the largest deviation of the rate")->type_name("N");
+    c.add_option("--priority", q.priority, "larger is more urgent")->type_name("N");
+    c.add_option("--timeout", q.timeout_ms, "ms, any call that takes longer fails")->type_name("MS");
+    c.add_option("--ttl", q.ttl_s, "s, life of a key that nobody takes")->type_name("S");
+    c.add_option("--mimetype", q.metadata_mimetype, "of the metadata; '' for none")
+        ->type_name("TYPE")
+        ->default_str(q.metadata_mimetype);
+    c.add_flag("--no-wait", open.request.no_wait, "with --ksid: do not wait for the other end");
+    c.add_flag("--strict-once", open.request.strict_once, "a key is erased as soon as it was sent");
+    c.add_flag("--json", open.json, "everything as one JSON object on standard output");
+    end_help(
+        c, "Status and QoS go to standard error. If the QoS cannot be met, a counter-proposal is shown.",
+        "open --uri qkd004://127.0.0.1:25575 --source qkd://alice@site-a --destination qkd://bob@site-b");
+  }
+
+  void add_get() {
+    CLI::App& c = add("get", "GET_KEY: take keys of a stream that this end or the other opened",
+                      [this] { return get_keys(get); });
+    get.request.quality.timeout_ms = qos_defaults::timeout_ms;
+    add_server(c, get.server);
+    add_ends(c, get.request);
+    add_ksid(c, get.request.stream)->required();
+    c.add_option("-n", get.count, "how many keys")
+        ->check(between(1, 1'000'000'000))
+        ->type_name("N")
+        ->default_str("1");
+    c.add_option("--index", get.index, "from this index on, instead of the next that was not taken")
+        ->check(between(std::uint64_t{0}, last_index))
+        ->type_name("I");
+    c.add_option("--timeout", get.request.quality.timeout_ms,
+                 "ms to wait for a stream that neither end has opened yet")
+        ->check(between(1, 3'600'000))
+        ->type_name("MS")
+        ->default_str("5000");
+    c.add_flag("--show-keys", get.show_keys, "print the keys themselves");
+    c.add_option("--out", get.out,
+                 "write the octets of the keys, and nothing else, to a new file of mode 0600")
+        ->type_name("FILE");
+    end_help(
+        c,
+        "Prints index, length, age and the first 16 hexadecimal digits of the SHA-256 of each key: whoever\n"
+        "sees them can check a guess of the key, and learns nothing else. The stream stays open.",
+        "get --uri qkd004://127.0.0.1:25575 --source qkd://alice@site-a --destination qkd://bob@site-b "
+        "--ksid KSID -n 3");
+  }
+
+  void add_close() {
+    CLI::App& c = add("close", "CLOSE: give this end of a key stream up; its unread keys are destroyed",
+                      [this] { return close_stream(close); });
+    add_server(c, close.server);
+    add_ksid(c, close.stream)->required();
+    end_help(c, "", "close --uri qkd004://127.0.0.1:25575 --ksid KSID");
+  }
+
+  void add_secret() {
+    CLI::App& c = add("secret", "Create the secret file of a seeded key source",
+                      [this] { return cli::secret(secret); });
+    c.add_option("file", secret, "must not exist yet; gets mode 0600")->required()->type_name("FILE");
+    end_help(c, "Both sites of the link need the same file; bring it over by a way you trust.",
+             "secret examples/link.secret");
+  }
+
+  void add_demo() {
+    CLI::App& c = add("demo", "Show keys travelling between two sites, in four processes",
+                      [this] { return cli::demo(demo); });
+    c.add_option("--keys", demo.count, "how many keys each application takes, at most 10 million")
+        ->check(between(1, 10'000'000))
+        ->type_name("N")
+        ->default_str("1000");
+    c.add_option("--chunk", demo.chunk, "octets of every key, at most 65536")
+        ->check(between(1, 65'536))
+        ->type_name("N")
+        ->default_str("32");
+    c.add_option("--rate", demo.rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
+        ->type_name("BPS")
+        ->default_str("0");
+    c.add_flag("--show-keys", demo.show_keys, "print the first keys of each end");
+    c.add_option("--keep", demo.keep,
+                 "a new folder (mode 0700) for configurations, logs and keys, which stays")
+        ->type_name("DIR");
+    add_log_level(c, demo.log_level, "of the sites, whose logs are shown if something fails");
+    end_help(c,
+             "The link is a simulation that draws both ends from one secret: it shows the interface,\n"
+             "and its keys protect nothing.",
+             "demo --keys 1000");
+  }
+
+  /// Not in the help: what the demonstration starts two of.
+  void add_demo_application() {
+    CLI::App& c = add("demo-application", "One application of the demonstration",
+                      [this] { return cli::demo_application(application); });
+    c.group("");
+    add_server(c, application.server);
+    add_ends(c, application.request);
+    c.add_flag("--join", application.join);
+    c.add_option("--keys", application.count)->check(between(1, 10'000'000));
+    c.add_option("--show", application.show);
+    c.add_option("--chunk", application.request.quality.key_chunk_size);
+    c.add_option("--timeout", application.request.quality.timeout_ms);
+    c.add_option("--out", application.out);
+  }
+};
+
+exit_code run(int argc, char** argv) {
+  command_line line;
+  try {
+    line.app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return line.app.exit(error) == 0 ? exit_code::ok : exit_code::usage;
+  }
+  return line.chosen();
 }
 
 }  // namespace

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-#include <CLI/CLI.hpp>
+#include "cli/open_get_close.hpp"
 
-#include <algorithm>
+#include <fmt/format.h>
+
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <variant>
 
-#include "cli/commands.hpp"
-#include "cli/dial.hpp"
 #include "cli/digest.hpp"
-#include "cli/open_key_source.hpp"
 #include "cli/print.hpp"
 #include "cli/private_output.hpp"
 #include "qkd004/client.hpp"
@@ -37,18 +33,14 @@ exit_code no_memory(const secret_arena& arena) {
 
 // --- open ---
 
-struct open_options {
-  server_options server;
-  open_connect_request request;
-  bool json = false;
-};
-
 exit_code refused(const open_options& o, std::error_code error) {
   if (o.json && error.category() == status_category()) put(to_json(to_status(error)) + "\n");
   return complain("OPEN_CONNECT", error);
 }
 
-exit_code open(const open_options& o) {
+}  // namespace
+
+exit_code open_stream(const open_options& o) {
   auto d = dial(o.server, client_bytes);
   if (!d.via) return d.failed;
   client application{d.via, d.arena};
@@ -69,20 +61,13 @@ exit_code open(const open_options& o) {
     if (text.ends_with('\n')) text.pop_back();
     return complain(exit_code::refused, text);
   }
-  if (!o.json) fmt::print(stderr, "{}\n{}", describe(outcome), to_text(opened->quality()));
+  if (!o.json) put_error(describe(outcome) + "\n" + to_text(opened->quality()));
   return exit_code::ok;
 }
 
 // --- get ---
 
-struct get_options {
-  server_options server;
-  open_connect_request request;
-  std::uint64_t count = 1;
-  std::optional<std::uint64_t> index;
-  bool show_keys = false;
-  std::string out;
-};
+namespace {
 
 /// Takes keys of a stream that was opened before, by this end or the other.
 class getter {
@@ -195,7 +180,9 @@ class getter {
   private_output file_;
 };
 
-exit_code get(const get_options& o) {
+}  // namespace
+
+exit_code get_keys(const get_options& o) {
   auto d = dial(o.server, client_bytes);
   if (!d.via) return d.failed;
   return getter{o, std::move(d)}.run();
@@ -203,12 +190,7 @@ exit_code get(const get_options& o) {
 
 // --- close ---
 
-struct close_options {
-  server_options server;
-  key_stream_id stream;
-};
-
-exit_code close(const close_options& o) {
+exit_code close_stream(const close_options& o) {
   const auto d = dial(o.server, client_bytes);
   if (!d.via) return d.failed;
   call c;
@@ -219,90 +201,6 @@ exit_code close(const close_options& o) {
   const status outcome = std::get<close_response>(c.response).outcome;
   if (outcome != status::success) return complain("CLOSE", make_error_code(outcome));
   return exit_code::ok;
-}
-
-}  // namespace
-
-void add_open(CLI::App& app, action& chosen) {
-  auto* const command =
-      app.add_subcommand("open", "OPEN_CONNECT: open a key stream, print its Key_stream_ID, leave it open");
-  const auto o = std::make_shared<open_options>();
-  qos& q = o->request.quality;
-  q.metadata_mimetype = metadata_json;
-  add_server(*command, o->server);
-  add_ends(*command, o->request);
-  add_ksid(*command, o->request.stream, presence::optional);
-  command
-      ->add_option("--chunk", q.key_chunk_size,
-                   "octets of every key (0, here and below: the key manager chooses)")
-      ->type_name("N");
-  command->add_option("--max-bps", q.max_bps, "bit/s, the most that will be taken")->type_name("N");
-  command->add_option("--min-bps", q.min_bps, "bit/s, the least that is needed")->type_name("N");
-  command->add_option("--jitter", q.jitter, "bit/s, the largest deviation of the rate")->type_name("N");
-  command->add_option("--priority", q.priority, "larger is more urgent")->type_name("N");
-  command->add_option("--timeout", q.timeout_ms, "ms, any call that takes longer fails")->type_name("MS");
-  command->add_option("--ttl", q.ttl_s, "s, life of a key that nobody takes")->type_name("S");
-  command->add_option("--mimetype", q.metadata_mimetype, "of the metadata; '' for none")
-      ->type_name("TYPE")
-      ->default_str(std::string{metadata_json});
-  command->add_flag("--no-wait", o->request.no_wait, "with --ksid: do not wait for the other end");
-  command->add_flag("--strict-once", o->request.strict_once, "a key is erased as soon as it was sent");
-  command->add_flag("--json", o->json, "everything as one JSON object on standard output");
-  command->footer(
-      std::string{
-          "Status and QoS go to standard error. If the QoS cannot be met, a counter-proposal is shown.\n\n"
-          "Example:\n  qkd004 open --uri qkd004://127.0.0.1:25575 --source qkd://alice@site-a "
-          "--destination qkd://bob@site-b\n\n"} +
-      exit_codes_help);
-  command->callback([o, &chosen] { chosen = [o] { return open(*o); }; });
-}
-
-void add_get(CLI::App& app, action& chosen) {
-  auto* const command =
-      app.add_subcommand("get", "GET_KEY: take keys of a stream that this end or the other opened");
-  const auto o = std::make_shared<get_options>();
-  o->request.quality.timeout_ms = qos_defaults::timeout_ms;
-  add_server(*command, o->server);
-  add_ends(*command, o->request);
-  add_ksid(*command, o->request.stream, presence::required);
-  command->add_option("-n", o->count, "how many keys")
-      ->check(CLI::Range(1, 1'000'000'000).description(""))
-      ->type_name("N")
-      ->default_str("1");
-  command->add_option("--index", o->index, "from this index on, instead of the next that was not taken")
-      ->check(CLI::Range(std::uint64_t{0}, last_index).description(""))
-      ->type_name("I");
-  command
-      ->add_option("--timeout", o->request.quality.timeout_ms,
-                   "ms to wait for a stream that neither end has opened yet")
-      ->check(CLI::Range(1, 3'600'000).description(""))
-      ->type_name("MS")
-      ->default_str("5000");
-  command->add_flag("--show-keys", o->show_keys, "print the keys themselves");
-  command
-      ->add_option("--out", o->out,
-                   "write the octets of the keys, and nothing else, to a new file of mode 0600")
-      ->type_name("FILE");
-  command->footer(
-      std::string{
-          "Prints index, length, age and the first 16 hexadecimal digits of the SHA-256 of each key: whoever "
-          "sees\n"
-          "them can check a guess of the key, and learns nothing else. The stream stays open.\n\n"
-          "Example:\n  qkd004 get --uri qkd004://127.0.0.1:25575 --ksid KSID --source qkd://alice@site-a "
-          "--destination qkd://bob@site-b -n 3\n\n"} +
-      exit_codes_help);
-  command->callback([o, &chosen] { chosen = [o] { return get(*o); }; });
-}
-
-void add_close(CLI::App& app, action& chosen) {
-  auto* const command =
-      app.add_subcommand("close", "CLOSE: give this end of a key stream up; its unread keys are destroyed");
-  const auto o = std::make_shared<close_options>();
-  add_server(*command, o->server);
-  add_ksid(*command, o->stream, presence::required);
-  command->footer(std::string{"Example:\n  qkd004 close --uri qkd004://127.0.0.1:25575 --ksid KSID\n\n"} +
-                  exit_codes_help);
-  command->callback([o, &chosen] { chosen = [o] { return close(*o); }; });
 }
 
 }  // namespace qkd004::cli

@@ -3,16 +3,13 @@
 
 #include <errno.h>
 #include <fmt/format.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <array>
+#include <cstdint>
 
 namespace qkd004::cli {
 
 namespace {
-
-constexpr std::array<std::string_view, 4> level_names{"debug", "info", "warning", "error"};
 
 void write_all(int descriptor, std::string_view text) {
   while (!text.empty()) {
@@ -86,7 +83,7 @@ std::string to_json(status outcome) {
 }
 
 exit_code complain(exit_code code, std::string_view text) {
-  write_all(STDERR_FILENO, fmt::format("qkd004: {}\n", text));
+  put_error(fmt::format("qkd004: {}\n", text));
   return code;
 }
 
@@ -102,16 +99,6 @@ exit_code complain(std::string_view call, std::error_code error) {
 
 void put(std::string_view text) { write_all(STDOUT_FILENO, text); }
 
-void log_lines::operator()(net::log_level level, std::string_view text) const {
-  if (level < least_) return;
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  tm utc{};
-  ::gmtime_r(&now.tv_sec, &utc);
-  write_all(STDERR_FILENO, fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z {:7} {}\n",
-                                       utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                                       utc.tm_min, utc.tm_sec, now.tv_nsec / 1'000'000,
-                                       level_names.at(static_cast<std::size_t>(level)), printable(text)));
-}
+void put_error(std::string_view text) { write_all(STDERR_FILENO, text); }
 
 }  // namespace qkd004::cli

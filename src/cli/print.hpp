@@ -9,7 +9,6 @@
 
 #include "cli/exit_code.hpp"
 #include "qkd004/key_stream_id.hpp"
-#include "qkd004/net/site.hpp"
 #include "qkd004/qos.hpp"
 #include "qkd004/status.hpp"
 
@@ -39,14 +38,13 @@ exit_code complain(std::string_view call, std::error_code error);
 /// Writes the whole text to standard output, at once: a script may wait for the line.
 void put(std::string_view text);
 
-/// Writes log lines of a level and above to standard error: time in UTC, level, text.
-class log_lines {
- public:
-  explicit log_lines(net::log_level least) noexcept : least_{least} {}
-  void operator()(net::log_level level, std::string_view text) const;
+/// As put(), to standard error.
+void put_error(std::string_view text);
 
- private:
-  net::log_level least_;
-};
+/// What to do when the system refuses to lock memory.
+inline constexpr char lock_refused_help[] =
+    "the system refuses to lock memory (see ulimit -l); raise the limit, or accept that key may reach swap "
+    "space "
+    "(memory.allow_unlocked, --allow-unlocked)";
 
 }  // namespace qkd004::cli

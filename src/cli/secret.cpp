@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-#include <CLI/CLI.hpp>
+#include "cli/secret.hpp"
 
-#include <memory>
+#include <cstddef>
 #include <string>
 
-#include "cli/commands.hpp"
 #include "cli/print.hpp"
 #include "cli/private_output.hpp"
-#include "cli/secret.hpp"
 #include "qkd004/random.hpp"
 #include "qkd004/secret.hpp"
 #include "qkd004/seeded_source.hpp"
@@ -31,22 +28,11 @@ result<void> create_secret(const std::string& path, std::string* why) {
   return {};
 }
 
-void add_secret(CLI::App& app, action& chosen) {
-  auto* const command = app.add_subcommand("secret", "Create the secret file of a seeded key source");
-  const auto path = std::make_shared<std::string>();
-  command->add_option("file", *path, "must not exist yet; gets mode 0600")->required()->type_name("FILE");
-  command->footer(
-      std::string{"Both sites of the link need the same file; bring it over by a way you trust.\n\n"
-                  "Example:\n  qkd004 secret link.secret\n\n"} +
-      exit_codes_help);
-  command->callback([path, &chosen] {
-    chosen = [path] {
-      std::string why;
-      if (!create_secret(*path, &why)) return complain(exit_code::usage, why);
-      put(fmt::format("{}: {} random octets\n", *path, seeded_secret_bytes));
-      return exit_code::ok;
-    };
-  });
+exit_code secret(const std::string& path) {
+  std::string why;
+  if (!create_secret(path, &why)) return complain(exit_code::usage, why);
+  put(path + ": " + std::to_string(seeded_secret_bytes) + " random octets\n");
+  return exit_code::ok;
 }
 
 }  // namespace qkd004::cli

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "cli/exit_code.hpp"
 #include "qkd004/result.hpp"
 
 namespace qkd004::cli {
@@ -11,5 +12,8 @@ namespace qkd004::cli {
 /// Random octets in a new file that only its owner may read.
 /// Returns file_exists (std::errc) if there is anything at `path`, or errno of the failed call.
 [[nodiscard]] result<void> create_secret(const std::string& path, std::string* why);
+
+/// The same as a command.
+exit_code secret(const std::string& path);
 
 }  // namespace qkd004::cli

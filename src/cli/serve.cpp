@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cli/serve.hpp"
+
 #include <fmt/format.h>
 #include <signal.h>
-#include <CLI/CLI.hpp>
+#include <time.h>
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 
-#include <map>
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 
-#include "cli/commands.hpp"
 #include "cli/config.hpp"
-#include "cli/open_key_source.hpp"
 #include "cli/print.hpp"
 #include "qkd004/net/site.hpp"
 
@@ -22,11 +25,50 @@ namespace {
 
 constexpr std::size_t secrets_bytes = std::size_t{64} << 10;  ///< the arena's smallest mapping
 
-struct serve_options {
-  std::string config;
-  net::log_level least = net::log_level::info;
-  bool check = false;
+constexpr std::array<std::string_view, 4> level_names{"debug", "info", "warning", "error"};
+
+/// Writes log lines of a level and above to standard error: time in UTC, level, text.
+class log_lines {
+ public:
+  explicit log_lines(net::log_level least) noexcept : least_{least} {}
+
+  void operator()(net::log_level level, std::string_view text) const {
+    if (level < least_) return;
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    tm utc{};
+    ::gmtime_r(&now.tv_sec, &utc);
+    put_error(fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z {:7} {}\n", utc.tm_year + 1900,
+                          utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                          now.tv_nsec / 1'000'000, level_names.at(static_cast<std::size_t>(level)),
+                          printable(text)));
+  }
+
+ private:
+  net::log_level least_;
 };
+
+result<std::shared_ptr<key_source>> shared(result<std::unique_ptr<key_source>> opened) {
+  if (!opened) return opened.error();
+  return std::shared_ptr<key_source>{std::move(*opened)};
+}
+
+/// Opens the key source of a link. A seeded one keeps its secret in memory of `arena`. `why` receives a sentence.
+result<std::shared_ptr<key_source>> open_key_source(const key_source_settings& settings,
+                                                    const secret_arena& arena, std::string* why) {
+  if (const auto* file = std::get_if<file_source_options>(&settings))
+    return shared(make_file_source(*file, why));
+
+  const auto& seeded = std::get<seeded_settings>(settings);
+  auto secret = read_secret_file(seeded.secret_file, arena, why);
+  if (!secret) {
+    if (why != nullptr && arena.lock_refused()) *why += std::string{"; "} + lock_refused_help;
+    return secret.error();
+  }
+  auto opened = make_seeded_source(std::move(*secret), seeded.options);
+  if (!opened && why != nullptr) *why = seeded.secret_file + ": " + opened.error().message();
+  return shared(std::move(opened));
+}
 
 std::string totals_of(const key_manager::counters& c) {
   return fmt::format(
@@ -34,8 +76,12 @@ std::string totals_of(const key_manager::counters& c) {
       c.delivered, c.burned_chunks, c.burned_octets, c.lost_chunks, c.lost_octets, c.sessions);
 }
 
+}  // namespace
+
 exit_code serve(const serve_options& o) {
-  const log_lines log{o.least};
+  const auto* const name = std::find(level_names.begin(), level_names.end(), o.log_level);
+  if (name == level_names.end()) return complain(exit_code::usage, o.log_level + " is no log level");
+  const log_lines log{static_cast<net::log_level>(name - level_names.begin())};
   std::string why;
   auto config = read_config(o.config, &why);
   if (!config) return complain(exit_code::usage, why);
@@ -72,31 +118,8 @@ exit_code serve(const serve_options& o) {
   }
   for (const auto& uri : site.addresses()) put("listening " + uri + "\n");
   context.run();
-  log(net::log_level::info, totals_of(site.manager().totals()));
+  log(net::log_level::info, totals_of(site.service().totals()));
   return exit_code::ok;
-}
-
-}  // namespace
-
-void add_serve(CLI::App& app, action& chosen) {
-  auto* const command = app.add_subcommand("serve", "Run one site's key manager until SIGINT or SIGTERM");
-  const auto o = std::make_shared<serve_options>();
-  const std::map<std::string, net::log_level> levels{{"debug", net::log_level::debug},
-                                                     {"info", net::log_level::info},
-                                                     {"warning", net::log_level::warning},
-                                                     {"error", net::log_level::error}};
-  command->add_option("--config", o->config, "the site's TOML file")->required()->type_name("FILE");
-  command->add_flag("--check", o->check, "only check the file; opens nothing");
-  command
-      ->add_option("--log-level", o->least,
-                   "least level logged to standard error: debug, info, warning, error")
-      ->transform(CLI::CheckedTransformer{levels}.description(""))
-      ->type_name("LEVEL")
-      ->default_str("info");
-  command->footer(std::string{"Prints 'listening URI' for each listener once it accepts connections.\n\n"
-                              "Example:\n  qkd004 serve --config examples/site-a.toml\n\n"} +
-                  exit_codes_help);
-  command->callback([o, &chosen] { chosen = [o] { return serve(*o); }; });
 }
 
 }  // namespace qkd004::cli

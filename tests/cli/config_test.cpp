@@ -172,6 +172,10 @@ TEST_CASE("config: lets the site that sorts last go without an address when it i
   CHECK(has(why, "'a' sorts before 'b'"));
 }
 
+TEST_CASE("config: makes a site its own peer when it says so") {
+  CHECK(good("node = 'a'\nlisten = ['qkd004://127.0.0.1:0']\nself_link = true\n").site.self_link);
+}
+
 TEST_CASE("config: says where and what when something is wrong") {
   struct row {
     std::string text;
@@ -210,6 +214,7 @@ TEST_CASE("config: says where and what when something is wrong") {
       {"node = 'a'\nlisten = 'qkd004://127.0.0.1'\n",
        "site.toml:2:10: listen: ", "a string; it must be an array"},
       {"node = 'a'\nlisten = ['qkd004://127.0.0.1', 5]\n", "site.toml:2:33: listen: ", "an integer"},
+      {least + "self_link = 1\n", "site.toml:3:13: self_link: ", "must be true or false"},
       {least + "allow_insecure = 'yes'\n", "site.toml:3:18: allow_insecure: ", "must be true or false"},
       {least + "memory = 5\n", "site.toml:3:10: memory: ", "must be a table"},
       {least + "[limits]\nmax_chunk = 1.5\n",
@@ -253,7 +258,7 @@ TEST_CASE("config: says where and what when something is wrong") {
        "site.toml:7:8: peer.source.kind: ", "\"seeded\" and \"file\""},
       {least + file_source + "security_class = 'good'\n",
        "site.toml:9:18: peer.source.security_class: ", "simulated-insecure"},
-      {least + the_peer + "[memory]\nbytes = 1_000_000\n", "site.toml:9:1: memory: ", "1310720"},
+      {least + the_peer + "[memory]\nbytes = 1_000_000\n", "site.toml:9:1: memory: ", "1572864"},
   };
   for (const auto& r : rows) {
     INFO(r.text);
