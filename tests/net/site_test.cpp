@@ -349,6 +349,9 @@ TEST_CASE("site: keeps order when several threads run its io_context") {
 }
 
 TEST_CASE("site: goes on when the system has no descriptor left, and accepts again once it has") {
+#ifdef __SANITIZE_ADDRESS__
+  return;  // to check a pointer the sanitizer opens a pipe, and calls the pointer wild when it cannot
+#endif
   two_sites sites;
   REQUIRE(sites.a->log.has("peer b is up"));  // what is connected goes on
   const auto at_a = connect_to(sites.a->address());
