@@ -77,8 +77,9 @@ class key_manager final : public key_service {
         local_uris;  ///< further URIs that are this site's; `x*` stands for all that begin so
     qkd004::limits limits;
     bool insist_on_peer = false;  ///< GET_KEY gives 3 until the peer application has opened (D10)
-    /// Whether a principal may open a stream for a URI of this site; empty: everyone for all (D9).
-    std::function<bool(std::string_view principal, std::string_view uri)> may_open;
+    /// Whether a principal may open a stream between a URI of this site and one of another; empty: everyone
+    /// may (D9).
+    std::function<bool(std::string_view principal, std::string_view local, std::string_view remote)> may_open;
   };
 
   struct link_options {
@@ -251,6 +252,7 @@ class key_manager final : public key_service {
   struct route {
     link* via = nullptr;
     std::string_view local;
+    std::string_view remote;
   };
 
   // What one allocation takes at most, so that streams of equal weight alternate.

@@ -78,7 +78,7 @@ inline result<key_manager::route> key_manager::find_route(std::string_view sourc
   if (from_here == is_local(destination)) return status::no_qkd_connection;
   link* l = leads_to(from_here ? destination : source);
   if (l == nullptr) return status::no_qkd_connection;
-  return route{l, from_here ? source : destination};
+  return route{l, from_here ? source : destination, from_here ? destination : source};
 }
 
 // ---------------------------------------------------------------------------------------------------- OPEN_CONNECT
@@ -151,7 +151,8 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
   if (options_.may_open) {
     const auto name = std::find_if(principals_.begin(), principals_.end(),
                                    [&](const auto& p) { return p.second == principal; });
-    if (!options_.may_open(name->first, r->local)) return refuse_open(who, request, status::not_authorized);
+    if (!options_.may_open(name->first, r->local, r->remote))
+      return refuse_open(who, request, status::not_authorized);
   }
   if (request.quality.metadata_mimetype.size() > 255)
     return refuse_open(who, request, status::invalid_argument);

@@ -1,4 +1,5 @@
-// message: requests and responses of OPEN_CONNECT, GET_KEY and CLOSE as plain structs, on no wire in particular.
+// message: requests and responses of OPEN_CONNECT, GET_KEY and CLOSE, and of the calls we add to them, as plain
+// structs, on no wire in particular.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -6,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "qkd004/key_stream_id.hpp"
@@ -66,6 +68,74 @@ struct close_request {
 
 struct close_response {
   status outcome = status::success;
+};
+
+// --- What the standard has no call for: wire-independent, spoken by servers that announce it ---
+
+/// Waits until the peer application has opened the stream. Answered by wait_peer_response: success, or timeout.
+struct wait_peer_request {
+  key_stream_id stream;
+  std::uint32_t timeout_ms = 0;  ///< 0: QoS Timeout
+};
+
+struct wait_peer_response {
+  status outcome = status::success;
+};
+
+/// Several keys in one call: the first contiguous run from `first` on. Waits for the first key only.
+struct get_keys_request {
+  key_stream_id stream;
+  std::uint64_t epoch = 0;  ///< of the OPEN_CONNECT it relies on: an older one gets not_authorized (R3)
+  std::uint64_t first = 0;
+  std::uint16_t count = 1;              ///< at most; 0 is invalid_argument
+  std::uint64_t acknowledge_below = 0;  ///< served keys below this index are with the application (R5)
+  bool no_wait = false;                 ///< not there yet: status 2 at once (D11)
+  bool vendor_metadata = false;         ///< the members `x_*` of the run are wanted as well (D14)
+};
+
+struct served_key {
+  std::span<const std::byte> key;  ///< Key_chunk_size octets
+  key_metadata metadata;
+};
+
+struct get_keys_response {
+  status outcome = status::success;
+  std::uint64_t first = 0;  ///< index of keys[0]; on failure the lowest live index (D11)
+  std::uint32_t chunk_size = 0;
+  std::span<const served_key> keys;  ///< with indices from `first` on without a gap; empty on failure
+  std::string_view vendor_metadata;  ///< a JSON object of the run, if it was asked for; empty: there is none
+};
+
+/// Served keys below an index are with the application: they are destroyed. Clause: R5.
+struct acknowledge_request {
+  key_stream_id stream;
+  std::uint64_t epoch = 0;
+  std::uint64_t below = 0;
+};
+
+struct acknowledge_response {
+  status outcome = status::success;
+};
+
+/// Keys are to come by themselves, each taking one credit, from `first` on as they are there. A further one adds
+/// its credit and leaves the position as it is; one with credit 0 suspends: it takes back what credit is left. Is
+/// answered by deliveries only: get_keys_response as often as there is something; one that is not a success ends
+/// the subscription.
+struct subscribe_request {
+  key_stream_id stream;
+  std::uint64_t epoch = 0;
+  std::uint64_t first = 0;
+  std::uint32_t credit = 0;  ///< keys
+};
+
+/// How streams and the site stand. Answered by report_response.
+struct report_request {
+  key_stream_id stream;  ///< NULL: all that are the caller's
+};
+
+struct report_response {
+  status outcome = status::success;
+  std::string json;  ///< an object
 };
 
 }  // namespace qkd004

@@ -93,7 +93,9 @@ class self_link final : public key_service {
       side = *theirs;
       if (request.source == known->second.destination) std::swap(mine.source, mine.destination);  // D9
     }
-    if (may_open_ && !may_open_(principals_[who.connection], side == a ? mine.source : mine.destination)) {
+    const auto& local = side == a ? mine.source : mine.destination;
+    const auto& remote = side == a ? mine.destination : mine.source;
+    if (may_open_ && !may_open_(principals_[who.connection], local, remote)) {
       return refuse(status::not_authorized);
     }
     opening_.emplace(who.connection, opening{who.ticket, side, mine.source, mine.destination});
@@ -263,7 +265,7 @@ class self_link final : public key_service {
 
   std::string node_;
   std::vector<std::string> local_uris_;
-  std::function<bool(std::string_view, std::string_view)> may_open_;
+  std::function<bool(std::string_view, std::string_view, std::string_view)> may_open_;
   std::size_t max_uri_;
   key_manager::events& out_;
   std::unique_ptr<key_source> sources_[2];

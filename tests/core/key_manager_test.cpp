@@ -241,7 +241,7 @@ TEST_CASE("key_manager: refuses URIs that are none, and routes that lead nowhere
 
 TEST_CASE("key_manager: asks the access table who may open for a URI of its site") {  // D9
   two_sites::options o;
-  o.b.may_open = [](std::string_view principal, std::string_view uri) {
+  o.b.may_open = [](std::string_view principal, std::string_view uri, std::string_view) {
     return principal == "bob" && uri == "qkd://bob@B";
   };
   two_sites w{o};
