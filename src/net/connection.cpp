@@ -34,6 +34,9 @@ void connection::become_peer(link_id link) {
 }
 
 void connection::on_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
+  if (header.version != wire::forge_version) {
+    return refuse(status::protocol_error, "unknown version", header.version);
+  }
   if (role_ == role::peer) return on_peer_frame(header, payload);
   if (role_ == role::unknown) {
     if (header.service == service::peer_hello) return core_.welcome(*this, payload);

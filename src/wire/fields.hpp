@@ -1,6 +1,10 @@
-// fields: what messages of several protocols have in common: the numbers of a QoS, and statuses.
+// fields: what messages of several protocols have in common: the numbers of a QoS, statuses, indices.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 
 #include "qkd004/qos.hpp"
 #include "qkd004/status.hpp"
@@ -39,6 +43,12 @@ void put_qos_numbers(Output& out, const qos& q) noexcept {
   return code <= static_cast<std::uint32_t>(status::metadata_size_insufficient) ||
          (code >= static_cast<std::uint32_t>(status::unknown_key_stream) &&
           code <= static_cast<std::uint32_t>(status::shutting_down));
+}
+
+/// An index on the wire: the largest 32 bits stand for all beyond. Clause: D12.
+[[nodiscard]] constexpr std::uint32_t saturated(std::uint64_t index) noexcept {
+  return static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(index, std::numeric_limits<std::uint32_t>::max()));
 }
 
 }  // namespace qkd004::wire

@@ -2,11 +2,8 @@
 #include "wire/forge.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <limits>
-#include <utility>
 
+#include "wire/calls.hpp"
 #include "wire/fields.hpp"
 #include "wire/octets.hpp"
 
@@ -14,132 +11,12 @@ namespace qkd004::wire::forge {
 
 namespace {
 
-constexpr std::size_t max_mimetype = 256;  ///< octets with the NUL (GS QKD 004 V2.1.1, table 2)
+constexpr mimetype_form form = mimetype_form::text0;
 constexpr std::uint32_t do_not_wait = 1;
 constexpr std::uint32_t strict_once = 2;
 
-std::uint32_t saturated(std::uint64_t index) noexcept {
-  return static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(index, std::numeric_limits<std::uint32_t>::max()));
-}
-
 std::uint32_t code(status s, operation op, statuses which) noexcept {
   return static_cast<std::uint32_t>(which == statuses::all ? s : to_standard(s, op));
-}
-
-/// Whether `text` can be ended by a NUL, and has at most `most` octets without it.
-bool fits(std::string_view text, std::size_t most) noexcept {
-  return text.size() <= most && text.find('\0') == std::string_view::npos;
-}
-
-template <class Output>
-void put_text(Output& out, std::string_view text) {
-  out.text(text);
-  out.u8(0);
-}
-
-template <class Output>
-void put_qos(Output& out, const qos& q) {
-  put_qos_numbers(out, q);
-  put_text(out, q.metadata_mimetype);
-}
-
-qos read_qos(octet_reader& in) {
-  qos q = read_qos_numbers(in);
-  q.metadata_mimetype = in.until_nul(max_mimetype);
-  return q;
-}
-
-bool fits(const qos& q) noexcept { return fits(q.metadata_mimetype, max_mimetype - 1); }
-
-// --- OPEN_CONNECT ---
-
-template <class Output>
-void put_open_connect(Output& out, const open_connect_request& request) {
-  put_text(out, request.source);
-  put_text(out, request.destination);
-  put_qos(out, request.quality);
-  out.octets(request.stream.octets());
-}
-
-bool sendable(const open_connect_request& request) noexcept {
-  constexpr std::size_t any = std::numeric_limits<std::size_t>::max();  // the receiver has the bound
-  return fits(request.source, any) && fits(request.destination, any) && fits(request.quality);
-}
-
-template <class Output>
-void put_open_connect(Output& out, const open_connect_response& response, std::uint32_t outcome) {
-  out.u32(outcome);
-  put_qos(out, response.quality);
-  out.octets(response.stream.octets());
-}
-
-/// The fields that both forms of the request begin with.
-result<open_connect_request> read_open_connect(octet_reader& in, const limits& bounds) {
-  const std::string_view source = in.until_nul(in.left());
-  const std::string_view destination = in.until_nul(in.left());
-  qos quality = read_qos(in);
-  const key_stream_id stream = in.stream();
-  if (!in.ok()) return status::protocol_error;
-  if (source.size() > bounds.max_uri || destination.size() > bounds.max_uri) return status::invalid_argument;
-  return open_connect_request{std::string{source}, std::string{destination}, std::move(quality), stream};
-}
-
-result<open_connect_response> read_open_connect_response(octet_reader& in) {
-  open_connect_response response;
-  if (!read_status(in, response.outcome)) return status::protocol_error;
-  response.quality = read_qos(in);
-  response.stream = in.stream();
-  return response;
-}
-
-// --- Metadata ---
-
-/// to_json() without an allocation.
-class json_text {
- public:
-  explicit json_text(const key_metadata& metadata) noexcept {
-    add("{\"age\":");
-    add(metadata.age_ms);
-    add(",\"hops\":");
-    add(metadata.hops);
-    add("}");
-  }
-
-  [[nodiscard]] std::string_view view() const noexcept { return {text_.data(), size_}; }
-
- private:
-  void add(std::string_view piece) noexcept {
-    std::copy(piece.begin(), piece.end(), text_.data() + size_);
-    size_ += piece.size();
-  }
-  void add(std::uint32_t number) noexcept {
-    const auto written = std::to_chars(text_.data() + size_, text_.data() + text_.size(), number);
-    size_ = static_cast<std::size_t>(written.ptr - text_.data());
-  }
-
-  std::array<char, metadata_json_size> text_;
-  std::size_t size_ = 0;
-};
-
-/// The inverse of to_json(). Returns whether `text` has that form; else `metadata` stays as it was.
-bool read_json(std::string_view text, key_metadata& metadata) noexcept {
-  const auto take = [&text](std::string_view piece) noexcept {
-    if (!text.starts_with(piece)) return false;
-    text.remove_prefix(piece.size());
-    return true;
-  };
-  const auto number = [&text](std::uint32_t& value) noexcept {
-    const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (read.ec != std::errc{}) return false;
-    text.remove_prefix(static_cast<std::size_t>(read.ptr - text.data()));
-    return true;
-  };
-  key_metadata read;
-  const bool matched = take("{\"age\":") && number(read.age_ms) && take(",\"hops\":") && number(read.hops) &&
-                       take("}") && text.empty();
-  if (matched) metadata = read;
-  return matched;
 }
 
 }  // namespace
@@ -148,14 +25,15 @@ bool read_json(std::string_view text, key_metadata& metadata) noexcept {
 
 result<void> encode_open_connect_request(out_buffer& out, const open_connect_request& request) {
   if (!sendable(request) || request.no_wait || request.strict_once) return status::invalid_argument;
-  return append_frame(out, service::open_connect_request, [&](auto& to) { put_open_connect(to, request); });
+  return append_frame(out, service::open_connect_request,
+                      [&](auto& to) { put_open_connect(to, request, form); });
 }
 
 result<void> encode_open_connect2_request(out_buffer& out, const open_connect_request& request) {
   if (!sendable(request)) return status::invalid_argument;
   const std::uint32_t flags = (request.no_wait ? do_not_wait : 0) | (request.strict_once ? strict_once : 0);
   return append_frame(out, service::open_connect2_request, [&](auto& to) {
-    put_open_connect(to, request);
+    put_open_connect(to, request, form);
     to.u32(flags);
   });
 }
@@ -178,7 +56,7 @@ result<void> encode_close_request(out_buffer& out, const close_request& request)
 result<open_connect_request> decode_open_connect_request(std::span<const std::byte> payload,
                                                          const limits& bounds) {
   octet_reader in{payload};
-  auto request = read_open_connect(in, bounds);
+  auto request = read_open_connect(in, bounds, form);
   if (!in.at_end()) return status::protocol_error;
   return request;
 }
@@ -186,7 +64,7 @@ result<open_connect_request> decode_open_connect_request(std::span<const std::by
 result<open_connect_request> decode_open_connect2_request(std::span<const std::byte> payload,
                                                           const limits& bounds) {
   octet_reader in{payload};
-  auto request = read_open_connect(in, bounds);
+  auto request = read_open_connect(in, bounds, form);
   const std::uint32_t flags = in.u32();
   if (!in.at_end()) return status::protocol_error;
   if (!request) return request;
@@ -220,16 +98,19 @@ result<close_request> decode_close_request(std::span<const std::byte> payload) n
 
 result<void> encode_open_connect_response(out_buffer& out, const open_connect_response& response,
                                           statuses which) {
-  if (!fits(response.quality)) return status::invalid_argument;
+  if (!sendable(response.quality)) return status::invalid_argument;
   const std::uint32_t outcome = code(response.outcome, operation::open_connect, which);
-  return append_frame(out, service::open_connect_response,
-                      [&](auto& to) { put_open_connect(to, response, outcome); });
+  return append_frame(out, service::open_connect_response, [&](auto& to) {
+    to.u32(outcome);
+    put_open_connect(to, response, form);
+  });
 }
 
 result<void> encode_open_connect2_response(out_buffer& out, const open_connect_response& response) {
-  if (!fits(response.quality)) return status::invalid_argument;
+  if (!sendable(response.quality)) return status::invalid_argument;
   return append_frame(out, service::open_connect2_response, [&](auto& to) {
-    put_open_connect(to, response, static_cast<std::uint32_t>(response.outcome));
+    to.u32(static_cast<std::uint32_t>(response.outcome));
+    put_open_connect(to, response, form);
     to.u64(response.epoch);
     to.u32(saturated(response.lowest_live_index));
   });
@@ -237,36 +118,17 @@ result<void> encode_open_connect2_response(out_buffer& out, const open_connect_r
 
 result<void> encode_get_key_response(out_buffer& out, const get_key_response& response,
                                      std::uint32_t metadata_size, statuses which) {
+  if (response.outcome == status::success) return append_key(out, response, metadata_size, forge_version);
   const std::uint32_t outcome = code(response.outcome, operation::get_key, which);
-  if (response.outcome != status::success) {
-    const bool too_small = response.outcome == status::metadata_size_insufficient;
-    const std::uint32_t needed = too_small ? response.metadata_needed : 0;
-    return append_frame(out, service::get_key_response, [&](auto& to) {
-      to.u32(outcome);
-      to.u32(saturated(response.index));
-      to.u32(0);
-      to.u32(needed);
-      to.zeros(needed);
-    });
-  }
-
-  if (response.key.empty() || response.key.size() > std::numeric_limits<std::uint32_t>::max() ||
-      response.index > last_index) {
-    return status::invalid_argument;
-  }
-  const auto append = [&](std::string_view metadata) {
-    return append_frame(out, service::get_key_response, [&](auto& to) {
-      to.u32(outcome);
-      to.u32(static_cast<std::uint32_t>(response.index));
-      to.u32(static_cast<std::uint32_t>(response.key.size()));
-      to.octets(response.key);
-      to.u32(static_cast<std::uint32_t>(metadata.size()));
-      to.text(metadata);
-    });
-  };
-  if (!response.has_metadata || metadata_size == 0) return append({});
-  const json_text json{response.metadata};
-  return append(json.view().size() <= metadata_size ? json.view() : std::string_view{});
+  const bool too_small = response.outcome == status::metadata_size_insufficient;
+  const std::uint32_t needed = too_small ? response.metadata_needed : 0;
+  return append_frame(out, service::get_key_response, [&](auto& to) {
+    to.u32(outcome);
+    to.u32(saturated(response.index));
+    to.u32(0);
+    to.u32(needed);
+    to.zeros(needed);
+  });
 }
 
 result<void> encode_close_response(out_buffer& out, const close_response& response, statuses which) {
@@ -276,19 +138,21 @@ result<void> encode_close_response(out_buffer& out, const close_response& respon
 
 result<open_connect_response> decode_open_connect_response(std::span<const std::byte> payload) {
   octet_reader in{payload};
-  auto response = read_open_connect_response(in);
+  open_connect_response response;
+  if (!read_status(in, response.outcome)) return status::protocol_error;
+  read_open_connect(in, response, form);
   if (!in.at_end()) return status::protocol_error;
   return response;
 }
 
 result<open_connect_response> decode_open_connect2_response(std::span<const std::byte> payload) {
   octet_reader in{payload};
-  auto response = read_open_connect_response(in);
-  const std::uint64_t epoch = in.u64();
-  const std::uint32_t lowest_live_index = in.u32();
-  if (!response || !in.at_end()) return status::protocol_error;
-  response->epoch = epoch;
-  response->lowest_live_index = lowest_live_index;
+  open_connect_response response;
+  if (!read_status(in, response.outcome)) return status::protocol_error;
+  read_open_connect(in, response, form);
+  response.epoch = in.u64();
+  response.lowest_live_index = in.u32();
+  if (!in.at_end()) return status::protocol_error;
   return response;
 }
 
@@ -297,21 +161,18 @@ result<get_key_reply> decode_get_key_response(std::span<const std::byte> payload
   get_key_reply reply;
   get_key_response& response = reply.response;
   if (!read_status(in, response.outcome)) return status::protocol_error;
-  response.index = in.u32();
-  response.key = in.octets(in.u32());
-  const auto metadata = in.octets(in.u32());
-  if (!in.at_end()) return status::protocol_error;
-
-  // a success has a key, and nothing else has
-  if ((response.outcome == status::success) == response.key.empty()) return status::protocol_error;
   if (response.outcome == status::success) {
-    if (response.index > last_index) return status::protocol_error;
-    reply.metadata = metadata;
-    const std::string_view text{reinterpret_cast<const char*>(metadata.data()), metadata.size()};
-    response.has_metadata = read_json(text, response.metadata);
-  } else if (response.outcome == status::metadata_size_insufficient) {
-    response.metadata_needed = static_cast<std::uint32_t>(metadata.size());
-  } else if (!metadata.empty()) {
+    if (!read_key(in, reply)) return status::protocol_error;
+    return reply;
+  }
+
+  response.index = in.u32();
+  const std::uint32_t key_size = in.u32();
+  const auto room = in.octets(in.u32());
+  if (!in.at_end() || key_size != 0) return status::protocol_error;
+  if (response.outcome == status::metadata_size_insufficient) {
+    response.metadata_needed = static_cast<std::uint32_t>(room.size());
+  } else if (!room.empty()) {
     return status::protocol_error;
   }
   return reply;

@@ -7,10 +7,11 @@ namespace qkd004::wire {
 
 namespace {
 
-/// What GET_KEY responses may have beside the key.
+/// What a frame with key may have beside one key of the largest size.
 constexpr std::size_t beside_key = 4096;
 
-bool is_known(service s) noexcept {
+/// Error and the three calls, which every version has.
+bool is_plain(service s) noexcept {
   switch (s) {
     case service::error:
     case service::open_connect_request:
@@ -18,24 +19,29 @@ bool is_known(service s) noexcept {
     case service::get_key_request:
     case service::get_key_response:
     case service::close_request:
-    case service::close_response:
-    case service::hello_request:
-    case service::hello_response:
-    case service::open_connect2_request:
-    case service::open_connect2_response: return true;
-    default: return is_peer_service(s);
+    case service::close_response: return true;
+    default: return false;
   }
 }
 
+bool is_known(service s) noexcept {
+  return is_plain(s) || (s >= service::hello_request && s <= service::report_response) || is_peer_service(s);
+}
+
+bool may_have_key(service s) noexcept {
+  return s == service::get_key_response || s == service::get_keys_response || s == service::delivery;
+}
+
 std::size_t max_payload(service s, const limits& bounds) noexcept {
-  if (s != service::get_key_response) return bounds.max_frame;
+  if (!may_have_key(s)) return bounds.max_frame;
   return std::max(bounds.max_frame, bounds.max_chunk + beside_key);
 }
 
 frame_state judge(const frame_header& header, const limits& bounds) noexcept {
-  if (header.version != forge_version) return frame_state::unknown_version;
+  const bool forge = header.version == forge_version;
+  if (!forge && header.version != qubip_version) return frame_state::unknown_version;
   if (header.service == service::stop_server) return frame_state::stop_server;
-  if (!is_known(header.service)) return frame_state::unknown_service;
+  if (!(forge ? is_known(header.service) : is_plain(header.service))) return frame_state::unknown_service;
   if (header.length > max_payload(header.service, bounds)) return frame_state::too_long;
   return frame_state::complete;
 }

@@ -20,8 +20,10 @@ namespace qkd004::wire {
 /// The three version octets. A reply carries those of its request.
 using frame_version = std::array<std::uint8_t, 3>;
 inline constexpr frame_version forge_version{2, 1, 1};
+inline constexpr frame_version qubip_version{1, 0, 1};
 
-/// The services that are spoken. Others may be in a frame_header, within the range of peers.
+/// The services that are spoken: in frames of qubip_version only those of the three calls, and error. Others may
+/// be in a frame_header, within the range of peers.
 enum class service : std::uint8_t {
   error = 0x00,
   open_connect_request = 0x02,
@@ -34,6 +36,16 @@ enum class service : std::uint8_t {
   hello_response = 0x41,
   open_connect2_request = 0x42,
   open_connect2_response = 0x43,
+  wait_peer_request = 0x44,
+  wait_peer_response = 0x45,
+  get_keys_request = 0x46,
+  get_keys_response = 0x47,
+  acknowledge_request = 0x48,
+  acknowledge_response = 0x49,
+  subscribe_request = 0x4a,
+  delivery = 0x4b,
+  report_request = 0x4c,
+  report_response = 0x4d,
   peer_hello = 0x80,
   peer_start = 0x81,
   peer_announce = 0x82,

@@ -80,6 +80,17 @@ class octet_reader {
     return text(octets(length + 1).first(length));
   }
 
+  /// The octets before the first NUL among the next `size`, all of which are taken. Fails if there is none.
+  [[nodiscard]] std::string_view padded(std::size_t size) noexcept {
+    const std::string_view field = text(octets(size));
+    const std::size_t length = field.find('\0');
+    if (length == std::string_view::npos) {
+      fail();
+      return {};
+    }
+    return field.substr(0, length);
+  }
+
  private:
   template <class Integer>
   Integer integer() noexcept {

@@ -36,13 +36,20 @@ TEST_CASE("frame: parse_header judges version, service and length") {
       {"020101 02 ffffffff", frame_state::too_long, "the largest length"},
       {"020101 05 00011000", frame_state::complete, "the largest GET_KEY response"},
       {"020101 05 00011001", frame_state::too_long, "one octet more"},
-      {"020101 03 00011000", frame_state::too_long, "only GET_KEY responses are longer"},
+      {"020101 47 00011000", frame_state::complete, "the largest GET_KEYS response"},
+      {"020101 47 00011001", frame_state::too_long, "one octet more"},
+      {"020101 4b 00011000", frame_state::complete, "the largest delivery"},
+      {"020101 4b 00011001", frame_state::too_long, "one octet more"},
+      {"020101 03 00011000", frame_state::too_long, "only what has keys is longer"},
+      {"020101 4d 00010001", frame_state::too_long, "STATUS is not"},
       {"020101 01 00000000", frame_state::unknown_service, "never given"},
       {"020101 06 00000000", frame_state::unknown_service, "never given"},
       {"020101 40 00000000", frame_state::complete, "HELLO"},
       {"020101 43 00000000", frame_state::complete, "OPEN_CONNECT2 response"},
-      {"020101 44 00000000", frame_state::unknown_service, "WAIT_PEER is not spoken yet"},
-      {"020101 46 00000000", frame_state::unknown_service, "GET_KEYS is not spoken yet"},
+      {"020101 44 00000000", frame_state::complete, "WAIT_PEER"},
+      {"020101 4d 00000000", frame_state::complete, "STATUS response"},
+      {"020101 4e 00000000", frame_state::unknown_service, "above our extension"},
+      {"020101 3f 00000000", frame_state::unknown_service, "below our extension"},
       {"020101 7f 00000000", frame_state::unknown_service, "below the peers' range"},
       {"020101 80 00000000", frame_state::complete, "the peers' first"},
       {"020101 9f 00000000", frame_state::complete, "the peers' last, known or not"},
@@ -50,7 +57,17 @@ TEST_CASE("frame: parse_header judges version, service and length") {
       {"020101 a0 00000000", frame_state::unknown_service, "above the peers' range"},
       {"020101 ff 00000000", frame_state::stop_server, "stop"},
       {"020101 ff ffffffff", frame_state::stop_server, "stop, whatever its length"},
-      {"010001 04 00000018", frame_state::unknown_version, "QUBIP is not spoken yet"},
+      {"010001 00 00000006", frame_state::complete, "QUBIP, error"},
+      {"010001 02 00010000", frame_state::complete, "QUBIP, the largest request"},
+      {"010001 02 00010001", frame_state::too_long, "QUBIP, one octet more"},
+      {"010001 05 00011000", frame_state::complete, "QUBIP, the largest GET_KEY response"},
+      {"010001 09 00000004", frame_state::complete, "QUBIP, CLOSE response"},
+      {"010001 01 00000000", frame_state::unknown_service, "QUBIP, never given"},
+      {"010001 40 00000010", frame_state::unknown_service, "QUBIP has no extension"},
+      {"010001 4d 00000010", frame_state::unknown_service, "QUBIP has no extension"},
+      {"010001 80 00000010", frame_state::unknown_service, "QUBIP is not between key managers"},
+      {"010001 ff 00000000", frame_state::stop_server, "QUBIP, stop"},
+      {"010101 04 00000018", frame_state::unknown_version, "nearly QUBIP"},
       {"030000 04 00000018", frame_state::unknown_version, "another version"},
       {"474554 20 2f204854", frame_state::unknown_version, "GET / HT"},
       {"160301 02 00010001", frame_state::unknown_version, "a TLS hello"},
@@ -72,9 +89,9 @@ TEST_CASE("frame: the length limit is that of the settings") {
 }
 
 TEST_CASE("frame: a refused header tells its version and service") {
-  const auto [state, header] = parse_header(hex("010001 04 00000018"));
+  const auto [state, header] = parse_header(hex("010002 04 00000018"));
   CHECK(state == frame_state::unknown_version);
-  CHECK(header.version == frame_version{1, 0, 1});
+  CHECK(header.version == frame_version{1, 0, 2});
   CHECK(header.service == service::get_key_request);
 }
 

@@ -64,6 +64,21 @@ TEST_CASE("octets: until_nul takes the text and its NUL, and fails when there is
   CHECK_FALSE(too_far.ok());
 }
 
+TEST_CASE(
+    "octets: padded takes the whole field and gives the text before its first NUL, and fails when there is "
+    "none") {
+  exact input{hex("6162 00 ff 6364")};
+  octet_reader in{input.span()};
+  CHECK(in.padded(4) == "ab");
+  CHECK(in.left() == 2);
+  octet_reader none = in;
+  CHECK(none.padded(2).empty());
+  CHECK_FALSE(none.ok());
+  octet_reader too_far = in;
+  CHECK(too_far.padded(3).empty());
+  CHECK_FALSE(too_far.ok());
+}
+
 TEST_CASE("octets: a string longer than what is left fails") {
   exact input{hex("0003 6162")};
   octet_reader in{input.span()};

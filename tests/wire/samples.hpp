@@ -25,6 +25,7 @@
 #include "wire/frame.hpp"
 #include "wire/out_buffer.hpp"
 #include "wire/peer.hpp"
+#include "wire/qubip.hpp"
 
 namespace qkd004::wire::test {
 
@@ -228,6 +229,49 @@ inline std::vector<sample> forge_samples() {
   return samples;
 }
 
+inline std::vector<sample> qubip_samples() {
+  using namespace qubip;
+  std::vector<sample> samples;
+  const open_connect_request open{"qkd://alice@a", "qkd://bob@b", quality(), stream()};
+  samples.push_back(make_sample("QUBIP OPEN_CONNECT request", open, encode_open_connect_request,
+                                [](auto payload) { return decode_open_connect_request(payload); }));
+  samples.back().canonical = false;  // what comes behind the mimetype's NUL is ignored
+  get_key_request get;
+  get.stream = stream();
+  get.index = 7;
+  get.metadata_size = 1024;
+  samples.push_back(
+      make_sample("QUBIP GET_KEY request", get, encode_get_key_request, decode_get_key_request));
+  samples.back().canonical = false;  // an index past the last is read and not sent
+  samples.push_back(make_sample("QUBIP CLOSE request", close_request{stream()}, encode_close_request,
+                                decode_close_request));
+
+  for (const status s : {status::success, status::qos_not_met, status::ksid_in_use}) {
+    samples.push_back(make_sample("QUBIP OPEN_CONNECT response", open_connect_answer(s),
+                                  encode_open_connect_response, decode_open_connect_response));
+    samples.back().canonical = false;  // as in the request
+  }
+
+  static const octets key = hex("000102030405060708090a0b0c0d0e0f");
+  const auto encode_reply = [](out_buffer& out, const get_key_reply& reply) {
+    return encode_get_key_response(out, reply.response, static_cast<std::uint32_t>(reply.metadata.size()));
+  };
+  for (const status s : {status::success, status::timeout, status::metadata_size_insufficient}) {
+    get_key_reply reply;
+    reply.response.outcome = s;
+    if (s == status::success) {
+      reply.response.index = 9;
+      reply.response.key = key;
+    }
+    if (s == status::metadata_size_insufficient) reply.response.metadata_needed = 36;
+    samples.push_back(make_sample("QUBIP GET_KEY response", reply, encode_reply, decode_get_key_response));
+  }
+  samples.push_back(make_sample("QUBIP CLOSE response", close_response{status::timeout},
+                                encode_close_response, decode_close_response));
+  samples.back().canonical = false;  // 9 is read as 3
+  return samples;
+}
+
 /// One of every peer::message.
 inline std::vector<peer::message> peer_messages() {
   peer::hello hello;
@@ -294,6 +338,7 @@ inline std::vector<sample> peer_samples() {
 
 inline std::vector<sample> samples() {
   auto all = forge_samples();
+  for (auto& s : qubip_samples()) all.push_back(std::move(s));
   for (auto& s : peer_samples()) all.push_back(std::move(s));
   return all;
 }
