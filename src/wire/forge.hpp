@@ -90,13 +90,22 @@ result<void> encode_error(out_buffer& out, const error_message& error, frame_ver
 
 // --- HELLO ---
 
-inline constexpr std::uint16_t protocol_minor = 1;
+inline constexpr std::uint16_t protocol_minor = 2;
 inline constexpr std::size_t max_hello_name = 255;
+
+/// Bits of hello::features: what the sender serves of extension.hpp. A client uses only what the server announced.
+namespace feature {
+inline constexpr std::uint32_t wait_peer = 1;
+inline constexpr std::uint32_t get_keys = 2;
+inline constexpr std::uint32_t acknowledge = 4;
+inline constexpr std::uint32_t subscribe = 8;
+inline constexpr std::uint32_t status = 16;
+}  // namespace feature
 
 /// The same in both directions; both sides go on with the lower minor.
 struct hello {
   std::uint16_t minor = protocol_minor;
-  std::uint32_t features = 0;
+  std::uint32_t features = 0;  ///< feature::*, or bits of a newer minor
   std::uint64_t instance = 0;
   std::string name;  ///< at most max_hello_name octets
 

@@ -7,9 +7,6 @@ namespace qkd004::wire {
 
 namespace {
 
-/// What a frame with key may have beside one key of the largest size.
-constexpr std::size_t beside_key = 4096;
-
 /// Error and the three calls, which every version has.
 bool is_plain(service s) noexcept {
   switch (s) {

@@ -65,6 +65,9 @@ enum class service : std::uint8_t {
   return static_cast<std::uint8_t>(s) >= 0x80 && static_cast<std::uint8_t>(s) <= 0x9f;
 }
 
+/// Octets that the payload of a frame with keys may have beside limits::max_chunk.
+inline constexpr std::size_t beside_key = 4096;
+
 struct frame_header {
   static constexpr std::size_t size = 8;
 

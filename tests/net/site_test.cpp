@@ -156,7 +156,7 @@ TEST_CASE("site: says its node, instance and minor in HELLO") {
   REQUIRE(answer);
   CHECK(answer->service == 0x41);
   REQUIRE(answer->payload.size() == 17);
-  CHECK(answer->payload[1] == 1);
+  CHECK(answer->payload[1] == 2);
   CHECK(answer->payload[16] == 'a');
 }
 

@@ -592,7 +592,7 @@ TEST_CASE("error frame: is refused when it has no error or is malformed") {
 
 TEST_CASE("HELLO: has these octets") {
   const char* const payload =
-      "0001"              // minor
+      "0002"              // minor
       "80000001"          // feature bits
       "1122334455667788"  // instance
       "0005 6b6d652d61";  // name "kme-a"
@@ -610,12 +610,12 @@ TEST_CASE("HELLO: has these octets") {
 }
 
 TEST_CASE("HELLO: may be longer when its minor is above ours, and only then") {
-  CHECK(decode_hello(hex("0001 00000000 0000000000000000 0000 ff")).error() == status::protocol_error);
-  const auto newer = decode_hello(hex("0002 00000000 0000000000000000 0001 61 ffff"));
+  CHECK(decode_hello(hex("0002 00000000 0000000000000000 0000 ff")).error() == status::protocol_error);
+  const auto newer = decode_hello(hex("0003 00000000 0000000000000000 0001 61 ffff"));
   REQUIRE(newer);
-  CHECK(newer->minor == 2);
+  CHECK(newer->minor == 3);
   CHECK(newer->name == "a");
-  CHECK(decode_hello(hex("0002 00000000 0000000000000000 0002 61")).error() == status::protocol_error);
+  CHECK(decode_hello(hex("0003 00000000 0000000000000000 0002 61")).error() == status::protocol_error);
 }
 
 TEST_CASE("HELLO: is refused when its name is too long") {

@@ -21,6 +21,7 @@
 #include "qkd004/message.hpp"
 #include "qkd004/peer_message.hpp"
 #include "qkd004/secret.hpp"
+#include "wire/extension.hpp"
 #include "wire/forge.hpp"
 #include "wire/frame.hpp"
 #include "wire/out_buffer.hpp"
@@ -229,6 +230,89 @@ inline std::vector<sample> forge_samples() {
   return samples;
 }
 
+/// What was received, to be sent again.
+struct run {
+  explicit run(const extension::get_keys_reply& reply) {
+    for (std::size_t i = 0; i < reply.count; ++i) keys.push_back({reply.key(i), reply.metadata(i)});
+    response.outcome = reply.outcome;
+    response.first = reply.first;
+    response.chunk_size = reply.chunk_size;
+    response.keys = keys;
+    response.vendor_metadata = reply.vendor_metadata;
+  }
+  run(const run&) = delete;
+  run& operator=(const run&) = delete;
+
+  std::vector<served_key> keys;
+  get_keys_response response;
+};
+
+/// Three keys of four octets, one of three hundred, and none.
+inline std::vector<extension::get_keys_reply> runs() {
+  static const octets small = hex("a0a1a2a3 b0b1b2b3 c0c1c2c3");
+  static const octets large(300, std::byte{0xc5});
+  static const octets metadata = hex("00000001 00000000 00000002 00000001 ffffffff ffffffff");
+  extension::get_keys_reply three;
+  three.first = 7;
+  three.count = 3;
+  three.chunk_size = 4;
+  three.keys = small;
+  three.metadata_octets = metadata;
+  extension::get_keys_reply one = three;
+  one.first = last_index;
+  one.count = 1;
+  one.chunk_size = 300;
+  one.keys = large;
+  one.metadata_octets = std::span{metadata}.first(8);
+  one.vendor_metadata = "{\"x_rate\":1}";
+  extension::get_keys_reply none;
+  none.outcome = status::timeout;
+  none.first = 9;
+  return {three, one, none};
+}
+
+inline std::vector<sample> extension_samples() {
+  using namespace extension;
+  std::vector<sample> samples;
+  samples.push_back(make_sample("WAIT_PEER request", wait_peer_request{stream(), 0x01020304},
+                                encode_wait_peer_request, decode_wait_peer_request));
+  samples.push_back(make_sample("WAIT_PEER response", wait_peer_response{status::timeout},
+                                encode_wait_peer_response, decode_wait_peer_response));
+  get_keys_request get;
+  get.stream = stream();
+  get.epoch = 0x0102030405060708;
+  get.first = 9;
+  get.count = 0x0102;
+  get.acknowledge_below = 7;
+  get.no_wait = true;
+  samples.push_back(make_sample("GET_KEYS request", get, encode_get_keys_request, decode_get_keys_request));
+  for (const get_keys_reply& r : runs()) {
+    samples.push_back(make_sample(
+        "GET_KEYS response", r,
+        [](out_buffer& out, const get_keys_reply& reply) {
+          return encode_get_keys_response(out, run{reply}.response);
+        },
+        decode_get_keys_response));
+    samples.push_back(make_sample(
+        "delivery", delivery{stream(), r},
+        [](out_buffer& out, const delivery& d) {
+          return encode_delivery(out, d.stream, run{d.reply}.response);
+        },
+        decode_delivery));
+  }
+  samples.push_back(make_sample("ACK request", acknowledge_request{stream(), 2, 7},
+                                encode_acknowledge_request, decode_acknowledge_request));
+  samples.push_back(make_sample("ACK response", acknowledge_response{status::not_authorized},
+                                encode_acknowledge_response, decode_acknowledge_response));
+  samples.push_back(make_sample("SUBSCRIBE request", subscribe_request{stream(), 2, 7, 64},
+                                encode_subscribe_request, decode_subscribe_request));
+  samples.push_back(
+      make_sample("STATUS request", report_request{stream()}, encode_report_request, decode_report_request));
+  samples.push_back(make_sample("STATUS response", report_response{status::success, "{\"streams\":[]}"},
+                                encode_report_response, decode_report_response));
+  return samples;
+}
+
 inline std::vector<sample> qubip_samples() {
   using namespace qubip;
   std::vector<sample> samples;
@@ -242,7 +326,6 @@ inline std::vector<sample> qubip_samples() {
   get.metadata_size = 1024;
   samples.push_back(
       make_sample("QUBIP GET_KEY request", get, encode_get_key_request, decode_get_key_request));
-  samples.back().canonical = false;  // an index past the last is read and not sent
   samples.push_back(make_sample("QUBIP CLOSE request", close_request{stream()}, encode_close_request,
                                 decode_close_request));
 
@@ -338,6 +421,7 @@ inline std::vector<sample> peer_samples() {
 
 inline std::vector<sample> samples() {
   auto all = forge_samples();
+  for (auto& s : extension_samples()) all.push_back(std::move(s));
   for (auto& s : qubip_samples()) all.push_back(std::move(s));
   for (auto& s : peer_samples()) all.push_back(std::move(s));
   return all;
