@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -12,13 +13,28 @@
 
 #include "qkd004/clock.hpp"
 #include "qkd004/message.hpp"
+#include "qkd004/result.hpp"
+#include "qkd004/secret.hpp"
 
 namespace qkd004 {
 
 class key_ring;
 
-using any_request = std::variant<open_connect_request, get_key_request, close_request>;
-using any_response = std::variant<open_connect_response, get_key_response, close_response>;
+using any_request = std::variant<open_connect_request, get_key_request, close_request, get_keys_request,
+                                 wait_peer_request, acknowledge_request, report_request>;
+using any_response = std::variant<open_connect_response, get_key_response, close_response, get_keys_response,
+                                  wait_peer_response, acknowledge_response, report_response>;
+
+/// What a transport and the key manager behind it can say beyond the standard's three calls.
+struct extensions {
+  bool get_keys = false;
+  bool wait_peer = false;
+  bool acknowledge = false;
+  bool subscribe = false;
+  bool report = false;
+
+  friend bool operator==(const extensions&, const extensions&) = default;
+};
 
 /// One request in flight. Its owner fills the first group and starts it; the transport completes it exactly once.
 /// Lifetime: stays where it is, with its key buffer, from start() until done().
@@ -32,12 +48,17 @@ class call {
   /// \name Before start()
   any_request request;
   time_point deadline =
-      time_point::max();            ///< the transport completes the call by then, with status::timeout
-  std::span<std::byte> key_buffer;  ///< GET_KEY: where the key goes; a longer key is invalid_argument
+      time_point::max();  ///< the transport completes the call by then, with status::timeout
+  std::span<std::byte>
+      key_buffer;  ///< where the key goes, or several one after another; what does not fit is
+                   ///< invalid_argument
+  std::span<key_metadata> metadata_buffer;  ///< several keys: where their metadata go, as many as fit
 
   /// \name After done()
-  any_response response;  ///< of the request's kind; get_key_response::key lies in key_buffer
-  std::error_code error;  ///< the transport failed: `response` says nothing
+  any_response response;   ///< of the request's kind; get_key_response::key lies in key_buffer;
+                           ///< get_keys_response::keys is empty
+  std::uint32_t keys = 0;  ///< of get_keys_response, in key_buffer
+  std::error_code error;   ///< the transport failed: `response` says nothing
 
   [[nodiscard]] bool done() const noexcept {
     return done_.load(std::memory_order_acquire);  // pairs with the release in complete()
@@ -52,6 +73,7 @@ class call {
   /// For the owner, before it starts the same call again.
   void rearm() noexcept {
     error.clear();
+    keys = 0;
     done_.store(false, std::memory_order_relaxed);
   }
 
@@ -61,6 +83,26 @@ class call {
 
  private:
   std::atomic<bool> done_{false};
+};
+
+/// Keys that come by themselves over a wire: a subscription of one stream, and the keys that have arrived and were
+/// not taken yet.
+/// Threads: any number may take.
+class key_flow {
+ public:
+  key_flow() = default;
+  key_flow(const key_flow&) = delete;
+  key_flow& operator=(const key_flow&) = delete;
+  virtual ~key_flow() = default;
+
+  struct taken {
+    std::error_code error;
+    std::uint64_t first = 0;
+    std::uint32_t count = 0;  ///< keys in `out`, one after another
+  };
+  /// The next keys, as many as have arrived, follow one another and fit; waits for the first.
+  [[nodiscard]] virtual taken take(std::span<std::byte> out, std::span<key_metadata> metadata,
+                                   time_point deadline) = 0;
 };
 
 /// A way to one key manager. Implement the first three to write a transport.
@@ -81,6 +123,19 @@ class exchange {
 
   /// Completes `c` with std::errc::operation_canceled if it is not done; its answer is dropped when it comes.
   virtual void cancel(call& c) noexcept = 0;
+
+  /// What may be asked besides OPEN_CONNECT, GET_KEY and CLOSE; the rest completes with
+  /// std::errc::operation_not_supported.
+  [[nodiscard]] virtual extensions supports() const { return {}; }
+
+  /// Has the keys of a stream sent from index `first` on, at most `credit` of them ahead of who takes them, into
+  /// memory of `arena`. Requires: supports().subscribe. Returns resource_limit when the arena has no room.
+  [[nodiscard]] virtual result<std::unique_ptr<key_flow>> subscribe(const open_connect_response& stream,
+                                                                    std::uint64_t first, std::uint32_t credit,
+                                                                    const secret_arena& arena) {
+    (void)stream, (void)first, (void)credit, (void)arena;
+    return std::make_error_code(std::errc::operation_not_supported);
+  }
 
   /// Transports within this process: the ring of a stream this caller has opened, whose keys may be taken without
   /// a call; else nullptr.

@@ -106,8 +106,18 @@ class in_process_link {
           manager.open_connect(asks, *open, now);
         } else if (const auto* get = std::get_if<get_key_request>(&c->request)) {
           manager.get_key(asks, *get, now);
+        } else if (const auto* close = std::get_if<close_request>(&c->request)) {
+          manager.close(asks, *close, now);
+        } else if (const auto* several = std::get_if<get_keys_request>(&c->request)) {
+          manager.get_keys(asks, *several, now);
+        } else if (const auto* peer = std::get_if<wait_peer_request>(&c->request)) {
+          manager.wait_peer(asks, *peer, now);
+        } else if (const auto* had = std::get_if<acknowledge_request>(&c->request)) {
+          manager.acknowledge(asks, *had, now);
         } else {
-          manager.close(asks, std::get<close_request>(c->request), now);
+          active_.erase(asks.ticket);
+          c->error = std::make_error_code(std::errc::operation_not_supported);
+          done_.push_back(c);
         }
       }
       pump(now);
@@ -177,6 +187,10 @@ class in_process_link {
     void answer(const caller& who, const open_connect_response& r) override { owner.answered(who, r); }
     void answer(const caller& who, const get_key_response& r) override { owner.answered(who, r); }
     void answer(const caller& who, const close_response& r) override { owner.answered(who, r); }
+    void answer(const caller& who, const get_keys_response& r) override { owner.answered(who, r); }
+    void answer(const caller& who, const wait_peer_response& r) override { owner.answered(who, r); }
+    void answer(const caller& who, const acknowledge_response& r) override { owner.answered(who, r); }
+    void deliver(connection_id, const key_stream_id&, const get_keys_response&) override {}
     void send(link_id, peer::message&& m) override { owner.crossing_.emplace_back(1 - index, std::move(m)); }
     void link_failed(link_id, const std::string&) override {}
 
@@ -214,6 +228,19 @@ class in_process_link {
         mine.key = c.key_buffer.first(r.key.size());
       }
     }
+    if constexpr (std::is_same_v<Response, get_keys_response>) {
+      std::get<get_keys_response>(c.response).keys = {};
+      std::get<get_keys_response>(c.response).vendor_metadata = {};
+      if (r.keys.size() * r.chunk_size > c.key_buffer.size()) {
+        c.error = status::invalid_argument;
+      } else {
+        for (const served_key& k : r.keys) {
+          std::memcpy(c.key_buffer.data() + std::size_t{c.keys} * r.chunk_size, k.key.data(), r.chunk_size);
+          if (c.keys < c.metadata_buffer.size()) c.metadata_buffer[c.keys] = k.metadata;
+          c.keys += 1;
+        }
+      }
+    }
     done_.push_back(&c);
   }
 
@@ -247,6 +274,7 @@ class in_process_exchange final : public exchange {
   void cancel(call& c) noexcept override {
     link_->give_up(c, std::make_error_code(std::errc::operation_canceled));
   }
+  [[nodiscard]] extensions supports() const override { return {true, true, true, false, false}; }
   [[nodiscard]] std::shared_ptr<key_ring> ring(const key_stream_id& id) override {
     return link_->ring(site_, who_, id);
   }

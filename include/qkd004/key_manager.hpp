@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,6 +31,7 @@
 #include "qkd004/message.hpp"
 #include "qkd004/peer_message.hpp"
 #include "qkd004/qos.hpp"
+#include "qkd004/rate.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/routing.hpp"
 #include "qkd004/secret.hpp"
@@ -57,6 +59,12 @@ class key_manager final : public key_service {
     /// Lifetime: the key is there during this call only.
     virtual void answer(const caller&, const get_key_response&) = 0;
     virtual void answer(const caller&, const close_response&) = 0;
+    /// Lifetime: the keys are there during this call only.
+    virtual void answer(const caller&, const get_keys_response&) = 0;
+    virtual void answer(const caller&, const wait_peer_response&) = 0;
+    virtual void answer(const caller&, const acknowledge_response&) = 0;
+    /// Of a subscription. Lifetime: the keys are there during this call only.
+    virtual void deliver(connection_id, const key_stream_id&, const get_keys_response&) = 0;
     /// To the peer of that link; messages arrive in order or not at all.
     virtual void send(link_id, peer::message&&) = 0;
     /// The connection to that peer is of no more use.
@@ -110,6 +118,12 @@ class key_manager final : public key_service {
   void open_connect(caller who, const open_connect_request& request, time_point now) override;
   void get_key(caller who, const get_key_request& request, time_point now) override;
   void close(caller who, const close_request& request, time_point now) override;
+  void get_keys(caller who, const get_keys_request& request, time_point now) override;
+  void wait_peer(caller who, const wait_peer_request& request, time_point now) override;
+  void acknowledge(caller who, const acknowledge_request& request, time_point now) override;
+  void subscribe(caller who, const subscribe_request& request, time_point now) override;
+  [[nodiscard]] std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
+                                                  time_point now) override;
 
   /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
   /// the peer has not accepted the stream yet.
@@ -139,7 +153,7 @@ class key_manager final : public key_service {
   [[nodiscard]] counters totals() const override {
     counters c = totals_;
     c.streams = streams_.size();
-    c.waiting = waiting_.size();
+    c.waiting = waiting_.size() + asking_.size();
     return c;
   }
   [[nodiscard]] const std::string& node() const noexcept override { return options_.node; }
@@ -159,17 +173,35 @@ class key_manager final : public key_service {
     std::size_t waiting = 0;
   };
 
+  /// An OPEN_CONNECT of a stream that is registered, which waits for the peer application.
+  struct opening {};
   /// A call that was not answered yet.
   struct waiting_call {
     caller who;
     key_stream_id stream;
-    std::optional<get_key_request> get_key;  ///< none: an OPEN_CONNECT that waits for the peer application
+    std::variant<opening, wait_peer_request, get_key_request, get_keys_request> what;
+
+    [[nodiscard]] bool wants_key() const noexcept { return what.index() >= 2; }
   };
   using waiting_map = std::multimap<time_point, waiting_call>;
+
+  /// An OPEN_CONNECT that waits until the peer has lent what it promises, or has not. Clause: D6.
+  struct asking_call {
+    caller who;
+    open_connect_request request;
+    link_id via;
+    time_point deadline;
+  };
 
   struct user {
     connection_id connection;
     std::uint64_t epoch;
+  };
+
+  struct subscription {
+    connection_id connection = 0;  ///< 0: nobody has subscribed
+    std::uint64_t next = 0;
+    std::uint32_t credit = 0;
   };
 
   struct stream {
@@ -181,17 +213,19 @@ class key_manager final : public key_service {
     qos quality;
     bool strict_once = false;
 
-    bool registered_here = false;  ///< the first OPEN_CONNECT was at this side: its Min_bps is promised here
-    bool promised_there =
-        false;             ///< the first was at the peer's: its Min_bps counts among the peer's promises
-    bool settled = false;  ///< both key managers know the stream and agree on it
-    bool open = false;     ///< an application of this side has opened it
+    bool registered_here = false;  ///< the first OPEN_CONNECT was at this side, which promised its Min_bps
+    bool promises = false;         ///< its Min_bps counts among the promises of that side
+    bool settled = false;          ///< both key managers know the stream and agree on it
+    bool open = false;             ///< an application of this side has opened it
     bool peer_open = false;
     bool peer_closed = false;
     principal_id owner = anonymous;
     std::uint64_t epoch = 0;
     std::vector<user> users;
     std::vector<waiting_map::iterator> waiting;
+    subscription subscribed;
+    bool acknowledges = false;           ///< its reader says what it has: a CLOSE says nothing more (R5)
+    std::set<std::uint64_t> handed_out;  ///< strict once: indices in the window that were served
 
     std::shared_ptr<key_ring> ring;
     std::uint32_t window = 0;      ///< chunks between the lowest that a side holds and the highest allocated
@@ -213,6 +247,7 @@ class key_manager final : public key_service {
     double owed = 0;         ///< octets that Min_bps has promised by now
     time_point tokens_at{};
     time_point owed_at{};
+    second_meter meter;
   };
 
   struct binding {
@@ -246,7 +281,14 @@ class key_manager final : public key_service {
     std::multimap<time_point, key_stream_id> throttled;          ///< hungry once their Max_bps allows
     std::uint64_t promised_bps = 0;                              ///< sum of Min_bps given from this side
     std::uint64_t promised_there_bps = 0;                        ///< and from the other
-    std::set<key_stream_id> closing;  ///< closed here, and the peer has not said that it knows
+    link_rate rate;
+    std::uint16_t version = peer::protocol_version;  ///< of the protocol, common to both
+    std::uint64_t lent_bps = 0;                      ///< of this site's half, to the peer
+    std::uint64_t borrowed_bps = 0;                  ///< of the peer's half
+    std::uint64_t asked_bps = 0;                     ///< what was last asked for in all
+    std::uint64_t borrow_serial = 0;                 ///< of the last that was asked for
+    bool asking = false;                             ///< and its answer has not come
+    std::set<key_stream_id> closing;                 ///< closed here, and the peer has not said that it knows
   };
 
   struct route {
@@ -259,6 +301,7 @@ class key_manager final : public key_service {
   static constexpr std::uint32_t quantum_chunks = 32;
   static constexpr std::size_t max_deferred = 4'096;
   static constexpr std::size_t max_outstanding = 1'024;
+  static constexpr std::size_t max_asking = 1'024;
   static constexpr auto mark_delay = std::chrono::milliseconds{20};
   static constexpr auto sweep_interval = std::chrono::milliseconds{250};
   static constexpr auto announce_retry = std::chrono::seconds{1};
@@ -294,11 +337,26 @@ class key_manager final : public key_service {
 
   // OPEN_CONNECT
   [[nodiscard]] qos_offer offer_of(const link& l) const;
+  [[nodiscard]] static std::uint64_t half_of(const link& l) noexcept { return l.rate.bps() / 2; }
+  /// What this site may promise of a link, in bit/s.
+  [[nodiscard]] static std::uint64_t share_of(const link& l) noexcept {
+    const std::uint64_t all = half_of(l) + l.borrowed_bps;
+    return all > l.lent_bps ? all - l.lent_bps : 0;
+  }
+  void ask_peer(link& l);
+  void answer_asking(link& l, time_point now);
+  void give_back(link& l);
+  void promise(stream& s, bool here);
+  void release_promise(stream& s);
   [[nodiscard]] key_ring::options ring_shape(const qos& q) const;
   [[nodiscard]] result<void> make_ring(stream& s);
   [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
   void resume(stream& s, caller who, time_point now);
-  void register_first(route r, caller who, const open_connect_request& request, time_point now);
+  /// Whether an OPEN_CONNECT may still wait for what the peer lends.
+  enum class asking : std::uint8_t { allowed, done };
+  void open_connect(caller who, const open_connect_request& request, time_point now, asking may_ask);
+  void register_first(const route& r, caller who, const open_connect_request& request, time_point now,
+                      asking may_ask);
   void answer_open(caller who, const stream& s, status outcome);
   void refuse_open(caller who, const open_connect_request& request, status outcome) {
     open_connect_response r;
@@ -311,13 +369,48 @@ class key_manager final : public key_service {
   void peer_opened(stream& s);
 
   // GET_KEY
+  [[nodiscard]] bool insists(const stream& s) const noexcept {
+    return options_.insist_on_peer && !s.peer_open && !s.peer_closed;
+  }
   [[nodiscard]] status admit(stream* s, caller who);
-  [[nodiscard]] bool try_get_key(stream& s, caller who, const get_key_request& request, time_point now);
+  [[nodiscard]] bool try_get(stream& s, caller who, const get_key_request& request, time_point now);
+  [[nodiscard]] bool try_get(stream& s, caller who, const get_keys_request& request, time_point now);
+  template <class Request>
+  void get_or_wait(stream& s, caller who, const Request& request, time_point now);
+  /// One key of the stream: its octets stay until the next one of a strict-once stream, else until they are
+  /// acknowledged.
+  struct one_key {
+    status outcome;
+    served_key key;
+  };
+  [[nodiscard]] one_key serve_one(stream& s, std::uint64_t index, time_point now);
+  [[nodiscard]] status serve_run(stream& s, std::uint64_t first, std::uint64_t most, time_point now);
+  [[nodiscard]] get_keys_response response_of(const stream& s, std::uint64_t first) const;
+  void after_run(stream& s, std::uint64_t first);
+  [[nodiscard]] std::string vendor_metadata_of(const stream& s) const;
+  [[nodiscard]] std::uint32_t most_in_answer(const stream& s) const noexcept;
+  void deliver_subscribed(stream& s, time_point now);
+  void end_subscription(stream& s, status why);
+  [[nodiscard]] static bool is_awaited(const stream& s) noexcept {
+    return !s.waiting.empty() || (s.subscribed.connection != 0 && s.subscribed.credit != 0);
+  }
   void answer_get_key(caller who, const stream& s, status outcome) {
     get_key_response r;
     r.outcome = outcome;
     r.index = s.ring ? s.ring->lowest_live() : 0;
     if (outcome == status::metadata_size_insufficient) r.metadata_needed = metadata_json_size;
+    out_.answer(who, r);
+  }
+  void fail_get(caller who, const stream* s, const get_key_request&, status outcome) {
+    if (s != nullptr) return answer_get_key(who, *s, outcome);
+    get_key_response r;
+    r.outcome = outcome;
+    out_.answer(who, r);
+  }
+  void fail_get(caller who, const stream* s, const get_keys_request&, status outcome) {
+    get_keys_response r;
+    r.outcome = outcome;
+    r.first = s != nullptr && s->ring ? s->ring->lowest_live() : 0;
     out_.answer(who, r);
   }
   void serve_waiting(stream& s, time_point now);
@@ -327,6 +420,7 @@ class key_manager final : public key_service {
   void forget(waiting_map::iterator it);
   void answer_waiting(stream& s, status outcome);
   void answer_timed_out(const waiting_call& c);
+  void fail_waiting(const waiting_call& c, const stream& s, status outcome, status of_open);
 
   // ends of streams
   /// closed: here, the peer must learn of it; ended: the peer closed long ago; lost: with the peer's old instance;
@@ -360,8 +454,10 @@ class key_manager final : public key_service {
   void on(link& l, const peer::mark& m, time_point now);
   void on(link& l, const peer::close& m, time_point now);
   void on(link& l, const peer::closed& m, time_point now);
+  void on(link& l, const peer::borrow& m, time_point now);
+  void on(link& l, const peer::lend& m, time_point now);
   void on(link& l, const peer::fault& m, time_point now);
-  [[nodiscard]] bool adopt(stream& s, const qos& quality, bool strict_once);
+  [[nodiscard]] bool adopt(stream& s, const qos& quality, bool strict_once, bool here);
   void settle(stream& s, std::uint32_t peer_window, time_point now);
 
   // key
@@ -373,9 +469,16 @@ class key_manager final : public key_service {
   [[nodiscard]] stream& next_in_turn(link& l, time_point now);
   [[nodiscard]] std::uint32_t window_room(const stream& s) const;
   [[nodiscard]] std::uint32_t bucket_room(stream& s, std::uint32_t most, time_point now);
+  /// bit/s, the most a stream gets: its Max_bps, and with a Jitter no more than that above its Min_bps. Clause: D6.
+  [[nodiscard]] static std::uint32_t ceiling_of(const qos& q) noexcept {
+    if (q.jitter == 0 || q.min_bps == 0) return q.max_bps;
+    return static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(q.max_bps, std::uint64_t{q.min_bps} + q.jitter));
+  }
   [[nodiscard]] bool is_throttled(const stream& s) const {
     const std::uint64_t rate = links_[s.via]->source->capabilities().rate_bps;
-    return s.quality.max_bps != 0xffff'ffffU && (rate == 0 || s.quality.max_bps < rate);
+    const std::uint32_t most = ceiling_of(s.quality);
+    return most != 0xffff'ffffU && (rate == 0 || most < rate);
   }
   void publish(stream& s, link& l, const peer::bind& b, time_point now);
   void apply_deferred(link& l, time_point now);
@@ -394,9 +497,11 @@ class key_manager final : public key_service {
   std::vector<connection_id> free_connections_;
   std::map<std::string, principal_id, std::less<>> principals_{{std::string{anonymous_principal}, anonymous}};
   waiting_map waiting_;
+  std::list<asking_call> asking_;
   std::set<key_stream_id> attached_;  ///< streams whose rings were handed out
   std::set<key_stream_id> unmarked_;  ///< streams whose allocator was not told of the latest lowest_held()
   secret_bytes scratch_;
+  std::vector<served_key> run_;  ///< of one answer
   std::uint64_t next_serial_ = 1;
   time_point next_sweep_{};
   time_point next_look_ = time_point::max();  ///< at streams that are attached or unmarked
@@ -406,4 +511,10 @@ class key_manager final : public key_service {
 
 }  // namespace qkd004
 
-#include "qkd004/key_manager.ipp"
+#include "qkd004/key_manager_open.ipp"
+
+#include "qkd004/key_manager_read.ipp"
+
+#include "qkd004/key_manager_peer.ipp"
+
+#include "qkd004/key_manager_bind.ipp"

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "qkd004/clock.hpp"
 #include "qkd004/key_source.hpp"
+#include "qkd004/key_stream_id.hpp"
 #include "qkd004/message.hpp"
+#include "qkd004/qos.hpp"
 
 namespace qkd004 {
 
@@ -23,7 +26,28 @@ struct caller {
   std::uint64_t ticket = 0;
 };
 
-/// Each of the three calls is answered exactly once, at once or later; those of a connection that is gone never.
+/// How a stream stands at one side.
+struct stream_report {
+  key_stream_id stream;
+  std::string source;
+  std::string destination;
+  qos quality;
+  bool strict_once = false;
+  bool peer_open = false;
+  std::uint64_t epoch = 0;
+  std::uint32_t window = 0;      ///< chunks
+  std::uint64_t next_index = 0;  ///< lowest that was not served
+  std::uint64_t bound = 0;       ///< chunks; = acknowledged + expired + discarded + live (R7)
+  std::uint64_t acknowledged = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t discarded = 0;
+  std::uint64_t live = 0;
+  std::uint64_t rate_bps = 0;       ///< what came into the stream in the last full second
+  std::uint64_t deviation_bps = 0;  ///< largest difference between two seconds that follow one another
+  std::uint64_t link_bps = 0;       ///< of the link underneath, measured or stated; 0: as fast as asked
+};
+
+/// Each call but subscribe() is answered exactly once, at once or later; those of a connection that is gone never.
 /// Threads: one at a time.
 class key_service {
  public:
@@ -39,6 +63,20 @@ class key_service {
   /// Clause: GS QKD 004 V2.1.1, 6.1; D16.
   virtual void close(caller who, const close_request& request, time_point now) = 0;
 
+  /// \name Beyond the standard: see message.hpp
+  ///@{
+  /// Clause: R3, R4, R5, D11.
+  virtual void get_keys(caller who, const get_keys_request& request, time_point now) = 0;
+  virtual void wait_peer(caller who, const wait_peer_request& request, time_point now) = 0;
+  /// Clause: R5.
+  virtual void acknowledge(caller who, const acknowledge_request& request, time_point now) = 0;
+  /// A stream has one subscription a side: that of another connection ends, with not_authorized.
+  virtual void subscribe(caller who, const subscribe_request& request, time_point now) = 0;
+  /// The caller's streams, or the one that is named; nothing if that is unknown or not the caller's.
+  [[nodiscard]] virtual std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
+                                                          time_point now) = 0;
+  ///@}
+
   /// Does all that is due.
   virtual void advance(time_point now) = 0;
   /// When advance() is due again, if nothing else happens before.
@@ -47,10 +85,14 @@ class key_service {
   virtual void shutdown(time_point now) = 0;
 
   struct counters {
-    std::uint64_t streams = 0;    ///< registered now
-    std::uint64_t waiting = 0;    ///< calls that wait now
-    std::uint64_t delivered = 0;  ///< GET_KEY answers that carried a key (rings' takers are not seen here)
+    std::uint64_t streams = 0;        ///< registered now
+    std::uint64_t waiting = 0;        ///< calls that wait now
+    std::uint64_t delivered = 0;      ///< keys in answers (rings' takers are not seen here)
     std::uint64_t burned_chunks = 0;  ///< strict once: asked for again after they were handed out (R8)
+    std::uint64_t bound_chunks = 0;   ///< of streams that ended; = acknowledged + expired + discarded (R7)
+    std::uint64_t acknowledged_chunks = 0;
+    std::uint64_t expired_chunks = 0;
+    std::uint64_t discarded_chunks = 0;
     std::uint64_t burned_octets = 0;  ///< key destroyed because its stream was gone when it was bound
     std::uint64_t lost_chunks = 0;    ///< held for streams that ended because the peer is a new instance
     std::uint64_t lost_octets = 0;    ///< not bound to a stream when that happened

@@ -14,7 +14,7 @@
 namespace qkd004::peer {
 
 /// The version of this protocol; peers use the lower of both, and part where they have none in common.
-inline constexpr std::uint16_t protocol_version = 1;
+inline constexpr std::uint16_t protocol_version = 2;
 
 /// First message of both ends on every connection. The session goes on if each remembers the other's instance;
 /// else both forget it, and what it held, and start afresh.
@@ -94,13 +94,26 @@ struct closed {
   key_stream_id stream;
 };
 
+/// Each site may promise half of the link's rate by itself (D6). The sender asks to hold `total_bps` of the receiver's
+/// half in all: more than before, or less, which gives some back. From version 2 on.
+struct borrow {
+  std::uint64_t serial = 0;  ///< comes back in lend
+  std::uint64_t total_bps = 0;
+};
+
+/// Answer to borrow: what the receiver may hold of the sender's half in all.
+struct lend {
+  std::uint64_t serial = 0;
+  std::uint64_t total_bps = 0;
+};
+
 /// Last message before the sender gives the connection up.
 struct fault {
   status why = status::protocol_error;
   std::string text;
 };
 
-using message =
-    std::variant<hello, start, announce, accept, refuse, bind, confirm, mark, close, closed, fault>;
+using message = std::variant<hello, start, announce, accept, refuse, bind, confirm, mark, close, closed,
+                             borrow, lend, fault>;
 
 }  // namespace qkd004::peer

@@ -89,6 +89,14 @@ class self_link final : public key_service {
     if (const auto known = taken_.find(request.stream); known != taken_.end()) {
       const auto theirs =
           !known->second.owner[b] ? std::optional<std::size_t>{b} : side_of(known->second, who);
+      // D7: what the access table denies is that, whatever the KSID
+      if (!theirs && may_open_) {
+        const std::string& who_is = principals_[who.connection];
+        if (!may_open_(who_is, request.source, request.destination) &&
+            !may_open_(who_is, request.destination, request.source)) {
+          return refuse(status::not_authorized);
+        }
+      }
       if (!theirs) return refuse(status::ksid_in_use);
       side = *theirs;
       if (request.source == known->second.destination) std::swap(mine.source, mine.destination);  // D9
@@ -122,6 +130,36 @@ class self_link final : public key_service {
     pump(now);
   }
 
+  void get_keys(caller who, const get_keys_request& request, time_point now) override {
+    sides_[reader(who, request.stream)]->manager.get_keys(who, request, now);
+    pump(now);
+  }
+  void wait_peer(caller who, const wait_peer_request& request, time_point now) override {
+    sides_[reader(who, request.stream)]->manager.wait_peer(who, request, now);
+    pump(now);
+  }
+  void acknowledge(caller who, const acknowledge_request& request, time_point now) override {
+    sides_[reader(who, request.stream)]->manager.acknowledge(who, request, now);
+    pump(now);
+  }
+  void subscribe(caller who, const subscribe_request& request, time_point now) override {
+    sides_[reader(who, request.stream)]->manager.subscribe(who, request, now);
+    pump(now);
+  }
+  /// Of both sides, where the caller holds both.
+  [[nodiscard]] std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
+                                                  time_point now) override {
+    std::vector<stream_report> all;
+    for (const std::size_t side : {a, b}) {
+      for (stream_report& r : sides_[side]->manager.report(who, stream, now)) {
+        r.source.erase(0, prefix_size);
+        r.destination.erase(0, prefix_size);
+        all.push_back(std::move(r));
+      }
+    }
+    return all;
+  }
+
   void advance(time_point now) override {
     for (const auto& s : sides_) s->manager.advance(now);
     pump(now);
@@ -142,6 +180,10 @@ class self_link final : public key_service {
     sum.burned_octets += other.burned_octets;
     sum.lost_chunks += other.lost_chunks;
     sum.lost_octets += other.lost_octets;
+    sum.bound_chunks += other.bound_chunks;
+    sum.acknowledged_chunks += other.acknowledged_chunks;
+    sum.expired_chunks += other.expired_chunks;
+    sum.discarded_chunks += other.discarded_chunks;
     return sum;
   }
   [[nodiscard]] const std::string& node() const noexcept override { return node_; }
@@ -163,6 +205,12 @@ class self_link final : public key_service {
     void answer(const caller& who, const open_connect_response& r) override { owner.opened(who, r); }
     void answer(const caller& who, const get_key_response& r) override { owner.out_.answer(who, r); }
     void answer(const caller& who, const close_response& r) override { owner.closed(who, r); }
+    void answer(const caller& who, const get_keys_response& r) override { owner.out_.answer(who, r); }
+    void answer(const caller& who, const wait_peer_response& r) override { owner.out_.answer(who, r); }
+    void answer(const caller& who, const acknowledge_response& r) override { owner.out_.answer(who, r); }
+    void deliver(connection_id who, const key_stream_id& id, const get_keys_response& r) override {
+      owner.out_.deliver(who, id, r);
+    }
     void send(link_id, peer::message&& m) override { owner.crossing_.emplace_back(1 - index, std::move(m)); }
     void link_failed(link_id, const std::string& why) override { owner.out_.note("self link: " + why); }
 

@@ -6,14 +6,17 @@
 #include <optional>
 #include <utility>
 
+#include "net/report.hpp"
 #include "net/site_core.hpp"
 #include "net/socket_options.hpp"
+#include "wire/extension.hpp"
 #include "wire/peer.hpp"
 
 namespace qkd004::net {
 
 namespace {
 
+namespace extension = wire::extension;
 namespace forge = wire::forge;
 using wire::service;
 
@@ -63,6 +66,7 @@ void connection::on_frame(const wire::frame_header& header, std::span<const std:
           &key_service::open_connect);
     default: break;
   }
+  if (greeted_ && on_extension(header.service, payload)) return;
   if (wire::is_peer_service(header.service)) {
     return refuse(status::not_authorized, "a service between key managers, from no peer");
   }
@@ -107,10 +111,54 @@ void connection::on_hello(std::span<const std::byte> payload) {
   const std::uint64_t ticket = expect(question::hello, 0);
   greeted_ = true;
   forge::hello ours;
+  ours.features = forge::feature::wait_peer | forge::feature::get_keys | forge::feature::acknowledge |
+                  forge::feature::subscribe | forge::feature::status;
   std::memcpy(&ours.instance, core_.service().instance().data(), sizeof ours.instance);
   ours.name = core_.service().node();
   reply(ticket, largest_other,
         [&](wire::out_buffer& to, const outstanding&) { return forge::encode_hello_response(to, ours); });
+}
+
+/// What the standard has no call for, from whom HELLO has told that it is there. Returns whether it was that.
+bool connection::on_extension(service s, std::span<const std::byte> payload) {
+  switch (s) {
+    case service::get_keys_request:
+      serve<get_keys_request, get_keys_response>(extension::decode_get_keys_request(payload),
+                                                 question::extension, 0, &key_service::get_keys);
+      return true;
+    case service::wait_peer_request:
+      serve<wait_peer_request, wait_peer_response>(extension::decode_wait_peer_request(payload),
+                                                   question::extension, 0, &key_service::wait_peer);
+      return true;
+    case service::acknowledge_request:
+      serve<acknowledge_request, acknowledge_response>(extension::decode_acknowledge_request(payload),
+                                                       question::extension, 0, &key_service::acknowledge);
+      return true;
+    case service::subscribe_request: on_subscribe(payload); return true;
+    case service::report_request: on_report(payload); return true;
+    default: return false;
+  }
+}
+
+void connection::on_subscribe(std::span<const std::byte> payload) {
+  const auto request = extension::decode_subscribe_request(payload);
+  if (!request) return refuse(status::protocol_error, "malformed request");
+  core_.service().subscribe({id_, 0}, *request, site().now());
+}
+
+void connection::on_report(std::span<const std::byte> payload) {
+  const auto request = extension::decode_report_request(payload);
+  if (!request) return refuse(status::protocol_error, "malformed request");
+  const std::uint64_t ticket = expect(question::extension, 0);
+  const auto streams = core_.service().report(id_, request->stream, site().now());
+  report_response r;
+  if (streams.empty() && !request->stream.is_null()) {
+    r.outcome = status::unknown_key_stream;
+  } else {
+    r.json = report_json(core_.service(), streams, site().bounds().max_frame / 2);
+  }
+  reply(ticket, r.json.size() + largest_other,
+        [&](wire::out_buffer& to, const outstanding&) { return extension::encode_report_response(to, r); });
 }
 
 void connection::on_peer_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
@@ -171,6 +219,32 @@ void connection::answer(std::uint64_t ticket, const close_response& r) {
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
     return forge::encode_close_response(to, r, o.statuses);
   });
+}
+
+void connection::answer(std::uint64_t ticket, const get_keys_response& r) {
+  const std::size_t at_most = r.keys.size() * (r.chunk_size + 8) + r.vendor_metadata.size() + largest_other;
+  reply(ticket, at_most,
+        [&](wire::out_buffer& to, const outstanding&) { return extension::encode_get_keys_response(to, r); });
+}
+
+void connection::answer(std::uint64_t ticket, const wait_peer_response& r) {
+  reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding&) {
+    return extension::encode_wait_peer_response(to, r);
+  });
+}
+
+void connection::answer(std::uint64_t ticket, const acknowledge_response& r) {
+  reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding&) {
+    return extension::encode_acknowledge_response(to, r);
+  });
+}
+
+void connection::deliver(const key_stream_id& stream, const get_keys_response& r) {
+  if (!is_open()) return;
+  if (const auto encoded = extension::encode_delivery(out(), stream, r); !encoded) {
+    return fail("no room for keys: " + encoded.error().message());
+  }
+  relieve();
 }
 
 template <class Encode>

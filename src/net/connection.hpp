@@ -32,6 +32,11 @@ class connection final : public transport {
   void answer(std::uint64_t ticket, const open_connect_response& r);
   void answer(std::uint64_t ticket, const get_key_response& r);
   void answer(std::uint64_t ticket, const close_response& r);
+  void answer(std::uint64_t ticket, const get_keys_response& r);
+  void answer(std::uint64_t ticket, const wait_peer_response& r);
+  void answer(std::uint64_t ticket, const acknowledge_response& r);
+  /// Of a subscription: outside the order of replies.
+  void deliver(const key_stream_id& stream, const get_keys_response& r);
   void send(const peer::message& m);
   ///@}
 
@@ -40,7 +45,7 @@ class connection final : public transport {
 
  private:
   enum class role : std::uint8_t { unknown, application, peer };
-  enum class question : std::uint8_t { hello, open_connect, open_connect2, get_key, close };
+  enum class question : std::uint8_t { hello, open_connect, open_connect2, get_key, close, extension };
 
   /// A request that was read and whose answer was not sent.
   struct outstanding {
@@ -57,6 +62,9 @@ class connection final : public transport {
 
   [[nodiscard]] bool become_application();
   void on_hello(std::span<const std::byte> payload);
+  [[nodiscard]] bool on_extension(wire::service s, std::span<const std::byte> payload);
+  void on_subscribe(std::span<const std::byte> payload);
+  void on_report(std::span<const std::byte> payload);
   void on_peer_frame(const wire::frame_header& header, std::span<const std::byte> payload);
 
   template <class Request, class Response>

@@ -100,8 +100,10 @@ void lane::ask(call& c, dialect d) {
     what = question::get_key;
     if (get->no_wait) return done(c, std::make_error_code(std::errc::operation_not_supported));
     said = forge::encode_get_key_request(out_, *get);
+  } else if (const auto* close = std::get_if<close_request>(&c.request)) {
+    said = forge::encode_close_request(out_, *close);
   } else {
-    said = forge::encode_close_request(out_, std::get<close_request>(c.request));
+    return done(c, std::make_error_code(std::errc::operation_not_supported));
   }
   if (!said) return done(c, said.error());
   queue_.push_back({&c, what});

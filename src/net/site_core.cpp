@@ -310,6 +310,10 @@ void site_core::remove_peer(const connection& c, link_id link, const std::string
   if (p.dials) p.dials->dial_later();
 }
 
+void site_core::deliver(connection_id to, const key_stream_id& stream, const get_keys_response& r) {
+  if (to < applications_.size() && applications_[to] != nullptr) applications_[to]->deliver(stream, r);
+}
+
 void site_core::send(link_id link, peer::message&& m) {
   if (connection* const c = peers_[link].current; c != nullptr) c->send(m);
 }

@@ -68,6 +68,10 @@ class site_core final : public turns, private key_manager::events {
   void answer(const caller& who, const open_connect_response& r) override { pass(who, r); }
   void answer(const caller& who, const get_key_response& r) override { pass(who, r); }
   void answer(const caller& who, const close_response& r) override { pass(who, r); }
+  void answer(const caller& who, const get_keys_response& r) override { pass(who, r); }
+  void answer(const caller& who, const wait_peer_response& r) override { pass(who, r); }
+  void answer(const caller& who, const acknowledge_response& r) override { pass(who, r); }
+  void deliver(connection_id to, const key_stream_id& stream, const get_keys_response& r) override;
   void send(link_id link, peer::message&& m) override;
   void link_failed(link_id link, const std::string& why) override;
   void note(std::string_view text) override;

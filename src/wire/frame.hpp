@@ -57,6 +57,8 @@ enum class service : std::uint8_t {
   peer_close = 0x88,
   peer_closed = 0x89,
   peer_fault = 0x8a,
+  peer_borrow = 0x8b,
+  peer_lend = 0x8c,
   stop_server = 0xff,  ///< never obeyed
 };
 

@@ -202,6 +202,33 @@ bool read(octet_reader& in, peer::closed& m) {
   return true;
 }
 
+/// borrow and lend are alike.
+template <class Output, class Share>
+void put_share(Output& out, const Share& m) {
+  out.u64(m.serial);
+  out.u64(m.total_bps);
+}
+template <class Share>
+bool read_share(octet_reader& in, Share& m) {
+  m.serial = in.u64();
+  m.total_bps = in.u64();
+  return true;
+}
+
+constexpr service service_of(const peer::borrow&) noexcept { return service::peer_borrow; }
+template <class Output>
+void put(Output& out, const peer::borrow& m) {
+  put_share(out, m);
+}
+bool read(octet_reader& in, peer::borrow& m) { return read_share(in, m); }
+
+constexpr service service_of(const peer::lend&) noexcept { return service::peer_lend; }
+template <class Output>
+void put(Output& out, const peer::lend& m) {
+  put_share(out, m);
+}
+bool read(octet_reader& in, peer::lend& m) { return read_share(in, m); }
+
 constexpr service service_of(const peer::fault&) noexcept { return service::peer_fault; }
 template <class Output>
 void put(Output& out, const peer::fault& m) {
@@ -246,6 +273,8 @@ bool acceptable(const peer::mark& m) noexcept {
 }
 bool acceptable(const peer::close& m) noexcept { return !m.stream.is_null(); }
 bool acceptable(const peer::closed& m) noexcept { return !m.stream.is_null(); }
+bool acceptable(const peer::borrow&) noexcept { return true; }
+bool acceptable(const peer::lend&) noexcept { return true; }
 bool acceptable(const peer::fault& m) noexcept { return m.why != status::success; }
 
 // --- Any of them ---
@@ -282,6 +311,8 @@ result<std::optional<peer::message>> decode_peer(service s, std::span<const std:
     case service::peer_mark: return decode_as<peer::mark>(payload);
     case service::peer_close: return decode_as<peer::close>(payload);
     case service::peer_closed: return decode_as<peer::closed>(payload);
+    case service::peer_borrow: return decode_as<peer::borrow>(payload);
+    case service::peer_lend: return decode_as<peer::lend>(payload);
     case service::peer_fault: return decode_as<peer::fault>(payload);
     default: return std::optional<peer::message>{};
   }

@@ -274,20 +274,178 @@ TEST_CASE("key_manager: proposes a QoS that it then accepts unchanged") {  // D5
   CHECK(w.a->answers.at(t2).open->quality == counter.quality);
 }
 
-TEST_CASE("key_manager: promises no more than its half of the link") {  // D6
+namespace {
+
+/// What OPEN_CONNECT with that Min_bps comes to at a site, and what it is given.
+std::optional<open_connect_response> open_with(two_sites& w, site& at, connection_id who,
+                                               std::uint32_t min_bps) {
+  auto r = a_to_b;
+  r.quality.min_bps = min_bps;
+  const auto ticket = w.open(at, who, r);
+  return at.answers[ticket].open;
+}
+
+two_sites::options link_of(std::uint64_t rate_bps) {
   two_sites::options o;
-  o.source.rate_bps = 1'000'000;
+  o.source.rate_bps = rate_bps;
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("key_manager: promises its half of the link alone and asks its peer for more") {  // D6
+  two_sites w{link_of(1'000'000)};
+  const auto first = open_with(w, *w.a, w.conn_a, 300'000);
+  CHECK(first->outcome == status::peer_not_connected);
+  const auto second = open_with(w, *w.a, w.conn_a, 300'000);  // 100,000 of it are the peer's
+  CHECK(second->outcome == status::peer_not_connected);
+  const auto third = open_with(w, *w.a, w.conn_a, 500'000);
+  CHECK(third->outcome == status::qos_not_met);  // there are 400,000 left
+  const auto there = open_with(w, *w.b, w.conn_b, 400'001);
+  CHECK(there->outcome == status::qos_not_met);
+  CHECK(there->quality.min_bps == 400'000);
+  CHECK(open_with(w, *w.b, w.conn_b, 400'000)->outcome == status::peer_not_connected);
+  // all is promised now
+  CHECK(open_with(w, *w.a, w.conn_a, 1)->outcome == status::qos_not_met);
+  CHECK(open_with(w, *w.b, w.conn_b, 1)->outcome == status::qos_not_met);
+}
+
+TEST_CASE("key_manager: gives back what it borrowed of the peer's half") {  // D6
+  two_sites w{link_of(1'000'000)};
+  const auto all = open_with(w, *w.a, w.conn_a, 900'000);
+  REQUIRE(all->outcome == status::peer_not_connected);
+  CHECK(open_with(w, *w.b, w.conn_b, 200'000)->outcome == status::qos_not_met);
+  CHECK(w.close(*w.a, w.conn_a, all->stream) == status::success);
+  CHECK(open_with(w, *w.b, w.conn_b, 900'000)->outcome == status::peer_not_connected);
+}
+
+TEST_CASE("key_manager: answers 6 when the peer does not say in time what it lends") {  // D6, D8
+  two_sites w{link_of(1'000'000)};
+  w.cut();
+  CHECK(open_with(w, *w.a, w.conn_a, 500'000)->outcome == status::peer_not_connected);
+  auto r = a_to_b;
+  r.quality.min_bps = 100'000;
+  r.quality.timeout_ms = 700;
+  const auto waits = w.open(*w.a, w.conn_a, r);
+  CHECK_FALSE(w.a->answers[waits].open);
+  w.pass(600ms);
+  CHECK_FALSE(w.a->answers[waits].open);
+  w.pass(200ms);
+  REQUIRE(w.a->answers[waits].open);
+  CHECK(w.a->answers[waits].open->outcome == status::timeout);
+  CHECK(w.a->manager.totals().waiting == 0);
+
+  const auto again = w.open(*w.a, w.conn_a, r);  // and when the link comes up in time, it is asked
+  w.connect();
+  REQUIRE(w.a->answers[again].open);
+  CHECK(w.a->answers[again].open->outcome == status::peer_not_connected);
+}
+
+TEST_CASE("key_manager: takes what was lent as still lent when the link comes back") {  // D6
+  two_sites w{link_of(1'000'000)};
+  REQUIRE(open_with(w, *w.a, w.conn_a, 900'000)->outcome == status::peer_not_connected);
+  w.cut();
+  w.connect();
+  CHECK(open_with(w, *w.b, w.conn_b, 200'000)->outcome == status::qos_not_met);
+  CHECK(open_with(w, *w.b, w.conn_b, 100'000)->outcome == status::peer_not_connected);
+  CHECK(open_with(w, *w.a, w.conn_a, 100'000)->outcome == status::qos_not_met);
+}
+
+TEST_CASE("key_manager: keeps half of the link each when the peer speaks version 1") {  // D6
+  two_sites w{link_of(1'000'000)};
+  w.cut();
+  w.up = true;
+  w.a->manager.link_up(w.a->link, w.now);
+  w.b->manager.link_up(w.b->link, w.now);
+  std::get<peer::hello>(w.b->outbox.front()).version = 1;
+  w.settle();
+  CHECK(open_with(w, *w.a, w.conn_a, 500'001)->outcome == status::qos_not_met);
+  CHECK(open_with(w, *w.a, w.conn_a, 500'000)->outcome == status::peer_not_connected);
+}
+
+TEST_CASE("key_manager: counts a Min_bps no more once either end has closed") {  // D6, D16
+  two_sites w{link_of(1'000'000)};
+  auto r = a_to_b;
+  r.quality.min_bps = 1'000'000;
+  const auto id = w.open_both(r);
+  CHECK(w.close(*w.a, w.conn_a, id) == status::success);
+  // B reads on, but nothing more is allocated
+  CHECK(open_with(w, *w.a, w.conn_a, 1'000'000)->outcome == status::peer_not_connected);
+}
+
+TEST_CASE("key_manager: admits by what the link was seen to deliver") {  // D6
+  auto o = link_of(1'000'000);
   two_sites w{o};
   auto r = a_to_b;
-  r.quality.min_bps = 300'000;
-  const auto t1 = w.open(*w.a, w.conn_a, r);
-  CHECK(w.a->answers.at(t1).open->outcome == status::peer_not_connected);
-  const auto t2 = w.open(*w.a, w.conn_a, r);
-  CHECK(w.a->answers.at(t2).open->outcome == status::qos_not_met);
-  CHECK(w.a->answers.at(t2).open->quality.min_bps == 200'000);
-  CHECK(w.close(*w.a, w.conn_a, w.a->answers.at(t1).open->stream) == status::success);
-  const auto t3 = w.open(*w.a, w.conn_a, r);
-  CHECK(w.a->answers.at(t3).open->outcome == status::peer_not_connected);
+  r.quality.priority = 1;
+  const auto id = w.open_both(r);
+  // both ends read all there is, so that the link is asked for all it has
+  std::uint64_t next = 0;
+  const auto read_for = [&](boot_clock::duration d) {
+    const auto until = w.now + d;
+    while (w.now < until) {
+      const auto at_a = w.get(*w.a, w.conn_a, id, next);
+      const auto at_b = w.get(*w.b, w.conn_b, id, next);
+      if (w.outcome(*w.a, at_a) != status::success || w.outcome(*w.b, at_b) != status::success) w.pass(10ms);
+      if (w.outcome(*w.a, at_a) == status::success) ++next;
+    }
+  };
+  read_for(4s);
+  const auto measured = w.a->manager.report(w.conn_a, id, w.now).at(0).link_bps;
+  CHECK(measured > 900'000);
+  CHECK(measured < 1'100'000);
+}
+
+TEST_CASE("link_rate: measures only while the source has nothing more") {
+  link_rate rate{1'000};
+  time_point now{1h};
+  CHECK(rate.bps() == 1'000);
+  rate.exhausted(now);
+  rate.add(50);
+  rate.exhausted(now += 500ms);
+  CHECK_FALSE(rate.is_measured());
+  rate.add(50);
+  rate.exhausted(now += 500ms);
+  CHECK(rate.bps() == 800);
+  rate.sated();  // nobody asks for a minute
+  rate.exhausted(now += 60s);
+  CHECK(rate.bps() == 800);
+  rate.add(200);
+  rate.exhausted(now += 1s);
+  CHECK(rate.bps() == 1'000);  // 800 and a quarter of the way to 1,600
+  CHECK(rate.deviation() == 800);
+  for (int i = 0; i < 60; ++i) rate.exhausted(now += 1s);
+  CHECK(rate.bps() == 1);  // a link that has died promises nothing
+  CHECK(link_rate{0}.bps() == 0);
+}
+
+TEST_CASE("key_manager: paces a stream with a Jitter within it") {  // D6
+  two_sites w{link_of(1'000'000)};
+  auto r = a_to_b;
+  r.quality.min_bps = 8 * 32 * 100;  // 100 keys a second
+  r.quality.jitter = 8 * 32 * 10;    // and no more than 110
+  const auto id = w.open_both(r);
+  std::uint64_t next = 0;
+  std::vector<std::uint64_t> seconds;
+  for (int i = 0; i < 5; ++i) {
+    const auto until = w.now + 1s;
+    const std::uint64_t before = next;
+    while (w.now < until) {
+      const auto at_a = w.get(*w.a, w.conn_a, id, next);
+      (void)w.get(*w.b, w.conn_b, id, next);
+      if (w.outcome(*w.a, at_a) == status::success) {
+        ++next;
+      } else {
+        w.pass(2ms);
+      }
+    }
+    seconds.push_back(next - before);
+  }
+  for (std::size_t i = 1; i < seconds.size(); ++i) {
+    CHECK(seconds[i] >= 99);
+    CHECK(seconds[i] <= 111);
+  }
+  CHECK(w.a->manager.report(w.conn_a, id, w.now).at(0).deviation_bps <= 8 * 32 * 20);
 }
 
 TEST_CASE("key_manager: keeps a stream to its Max_bps and one chunk") {  // D6

@@ -28,8 +28,27 @@ struct answer {
   std::optional<open_connect_response> open;
   std::optional<get_key_response> get;
   std::optional<close_response> closed;
+  std::optional<get_keys_response> several;
+  std::optional<wait_peer_response> waited;
+  std::optional<acknowledge_response> acknowledged;
   std::vector<std::byte> key;
+  std::vector<std::vector<std::byte>> keys;
 };
+
+/// What came for a subscription, keys copied.
+struct delivery {
+  connection_id to = 0;
+  key_stream_id stream;
+  status outcome = status::success;
+  std::uint64_t first = 0;
+  std::vector<std::vector<std::byte>> keys;
+};
+
+inline std::vector<std::vector<std::byte>> copies(const get_keys_response& r) {
+  std::vector<std::vector<std::byte>> all;
+  for (const auto& k : r.keys) all.emplace_back(k.key.begin(), k.key.end());
+  return all;
+}
 
 /// xorshift64*: octets of a test's own making.
 struct seeded_random {
@@ -56,12 +75,27 @@ struct site_events : key_manager::events {
     a.get->key = {};
   }
   void answer(const caller& c, const close_response& r) override { answers[c.ticket].closed = r; }
+  void answer(const caller& c, const get_keys_response& r) override {
+    auto& a = answers[c.ticket];
+    a.keys = copies(r);
+    a.several = r;
+    a.several->keys = {};
+    a.several->vendor_metadata = {};
+    vendor = r.vendor_metadata;
+  }
+  void answer(const caller& c, const wait_peer_response& r) override { answers[c.ticket].waited = r; }
+  void answer(const caller& c, const acknowledge_response& r) override { answers[c.ticket].acknowledged = r; }
+  void deliver(connection_id to, const key_stream_id& id, const get_keys_response& r) override {
+    deliveries.push_back({to, id, r.outcome, r.first, copies(r)});
+  }
   void send(link_id, peer::message&& m) override { outbox.push_back(std::move(m)); }
   void link_failed(link_id, const std::string& why) override { failures.push_back(why); }
   void note(std::string_view text) override { notes.emplace_back(text); }
 
   std::map<std::uint64_t, testing::answer> answers;
   std::deque<peer::message> outbox;
+  std::vector<delivery> deliveries;
+  std::string vendor;  ///< metadata of the last answer with several keys
   std::vector<std::string> failures;
   std::vector<std::string> notes;
 };

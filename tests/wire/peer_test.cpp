@@ -65,14 +65,14 @@ status decode_error_of(service s, const std::string& payload) {
 TEST_CASE("peer hello: has these octets") {
   const auto m = checked<peer::hello>(
       "020101 80 00000038"                // version, service, length 56
-      "0001"                              // version
+      "0002"                              // version
       "0001 61"                           // node "a"
       "0003 612d62"                       // link "a-b"
       "101112131415161718191a1b1c1d1e1f"  // instance
       "202122232425262728292a2b2c2d2e2f"  // remembers
       "0004 66696c65"                     // source_kind "file"
       "0102030405060708");                // position
-  CHECK(m.version == 1);
+  CHECK(m.version == 2);
   CHECK(m.node == "a");
   CHECK(m.link == "a-b");
   CHECK(m.instance == sample<peer::hello>().instance);
@@ -159,6 +159,15 @@ TEST_CASE("peer closed: has these octets") {
   CHECK(checked<peer::closed>("020101 89 00000010" + stream_octets).stream == test::stream());
 }
 
+TEST_CASE("peer borrow and lend: have these octets") {
+  const auto asked = checked<peer::borrow>("020101 8b 00000010 0102030405060708 1112131415161718");
+  CHECK(asked.serial == 0x0102030405060708);
+  CHECK(asked.total_bps == 0x1112131415161718);
+  const auto lent = checked<peer::lend>("020101 8c 00000010 2122232425262728 3132333435363738");
+  CHECK(lent.serial == 0x2122232425262728);
+  CHECK(lent.total_bps == 0x3132333435363738);
+}
+
 TEST_CASE("peer fault: has these octets") {
   const auto m = checked<peer::fault>("020101 8a 00000010 00000407 000a 676f696e6720646f776e");
   CHECK(m.why == status::shutting_down);
@@ -179,12 +188,13 @@ TEST_CASE("peer hello: of a newer version may be longer, and only that") {
       "0000000000000000";
   CHECK(decode_error_of(service::peer_hello, "0001" + rest) == status::success);
   CHECK(decode_error_of(service::peer_hello, "0001" + rest + "ff") == status::protocol_error);
-  CHECK(decode_error_of(service::peer_hello, "0002" + rest + "ffffff") == status::success);
+  CHECK(decode_error_of(service::peer_hello, "0002" + rest + "ff") == status::protocol_error);
+  CHECK(decode_error_of(service::peer_hello, "0003" + rest + "ffffff") == status::success);
   CHECK(decode_error_of(service::peer_hello, "0000" + rest) == status::invalid_argument);
 }
 
 TEST_CASE("peer messages: an unknown service of the range is no error and no message") {
-  for (unsigned s = 0x8b; s <= 0x9f; ++s) {
+  for (unsigned s = 0x8d; s <= 0x9f; ++s) {
     CAPTURE(s);
     const auto read = decode_peer(static_cast<service>(s), hex("0102"));
     REQUIRE(read);

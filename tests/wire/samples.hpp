@@ -398,6 +398,8 @@ inline std::vector<peer::message> peer_messages() {
           peer::mark{stream(), 0xffff'ffff, true},
           peer::close{stream()},
           peer::closed{stream()},
+          peer::borrow{0x0102030405060708, 0x1112131415161718},
+          peer::lend{0x2122232425262728, 0x3132333435363738},
           peer::fault{status::shutting_down, "going down"}};
 }
 

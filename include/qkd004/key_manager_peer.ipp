@@ -1,0 +1,283 @@
+// key_manager, part 3: sessions with peers, and what they agree on about streams. Included at the end of
+// key_manager.hpp and nowhere else.
+// SPDX-License-Identifier: Apache-2.0
+
+#include <algorithm>
+#include <chrono>
+
+namespace qkd004 {
+
+// ---------------------------------------------------------------------------------------------------- links
+
+inline void key_manager::link_up(link_id id, time_point now) {
+  link& l = *links_[id];
+  if (down_) return out_.link_failed(id, "shutting down");
+  if (l.at != stage::down) link_down(id, now);
+  l.at = stage::greeting;
+  l.greeted_position = l.source->position();
+  peer::hello m;
+  m.node = options_.node;
+  m.link = l.options.name;
+  m.instance = instance_;
+  if (l.has_session) m.remembers = l.peer_instance;
+  m.source_kind = l.source->capabilities().kind;
+  m.position = l.greeted_position;
+  send(l, std::move(m));
+}
+
+inline void key_manager::link_down(link_id id, time_point) {
+  link& l = *links_[id];
+  if (l.at == stage::down) return;
+  if (l.at == stage::ready) out_.note("link " + l.options.name + " to " + l.options.peer + " is down");
+  l.at = stage::down;
+  l.deferred.clear();  // the allocator sends them again
+}
+
+inline void key_manager::receive(link_id id, peer::message&& message, time_point now) {
+  link& l = *links_[id];
+  if (l.at == stage::down) return;
+  const bool first = std::holds_alternative<peer::hello>(message);
+  const bool second = std::holds_alternative<peer::start>(message);
+  const bool last = std::holds_alternative<peer::fault>(message);
+  if (!last && (first != (l.at == stage::greeting) || second != (l.at == stage::starting))) {
+    return fail(l, "the peer sent a message out of turn");
+  }
+  std::visit([&](auto&& m) { on(l, std::forward<decltype(m)>(m), now); }, std::move(message));
+}
+
+inline void key_manager::on(link& l, peer::hello&& m, time_point now) {
+  const auto refuse = [&](std::string why) {
+    send(l, peer::fault{status::invalid_argument, why});
+    fail(l, why);
+  };
+  if (m.version == 0) return refuse("no common version of the peer protocol");
+  if (m.node != l.options.peer) return refuse("the peer calls itself " + m.node + ", not " + l.options.peer);
+  if (m.link != l.options.name)
+    return refuse("the peer calls the link " + m.link + ", not " + l.options.name);
+  if (m.source_kind != l.source->capabilities().kind) {
+    return refuse("the peer's key source is of kind " + m.source_kind + ", this one of kind " +
+                  l.source->capabilities().kind);
+  }
+  if (m.instance == instance_) return refuse("the peer has the same instance id");
+
+  const bool goes_on = l.has_session && l.peer_instance == m.instance && m.remembers == instance_;
+  if (l.broken && l.peer_instance == m.instance) {
+    return refuse("the protocol was broken; one of the two sites must be restarted");
+  }
+  if (!goes_on) {
+    reset_session(l, m.instance);
+    key_source_session session;
+    session.link = l.options.name;
+    session.lower = l.allocates ? instance_ : m.instance;
+    session.higher = l.allocates ? m.instance : instance_;
+    session.first_block = std::max(l.greeted_position, m.position);
+    const auto check = l.source->start(session, now);
+    if (!check) return refuse("the key source did not start: " + check.error().message());
+    l.check = *check;
+    l.has_session = true;
+  }
+  l.version = std::min(m.version, peer::protocol_version);
+  l.at = stage::starting;
+  send(l, peer::start{l.check});
+}
+
+inline void key_manager::on(link& l, const peer::start& m, time_point now) {
+  if (!equal_in_constant_time(m.check, l.check)) {
+    l.has_session = false;
+    const std::string why = "the key sources of the two ends are not in step (another secret, file or rate?)";
+    send(l, peer::fault{status::invalid_argument, why});
+    return fail(l, why);
+  }
+  become_ready(l, now);
+}
+
+/// Whatever was agreed with another instance of the peer is void: its streams end, its key is destroyed and counted.
+inline void key_manager::reset_session(link& l, const instance_id& peer_instance) {
+  std::vector<stream*> gone;
+  for (const auto& [serial, s] : by_serial_) {
+    if (s->via == l.id && s->settled) gone.push_back(s);
+  }
+  for (stream* s : gone) remove(*s, ending::lost, status::unknown_key_stream);
+  totals_.lost_octets += l.pool.end() - l.pool.begin();
+  if (!gone.empty()) {
+    out_.note("link " + l.options.name + ": the peer restarted; " + std::to_string(gone.size()) +
+              " key streams ended, their key is destroyed");
+  }
+  l.pool.clear();
+  l.bound = 0;
+  l.outstanding.clear();
+  l.deferred.clear();
+  l.recent.clear();
+  l.closing.clear();
+  l.source_ended = false;
+  l.has_session = false;
+  l.broken = false;
+  l.lent_bps = 0;
+  l.borrowed_bps = 0;
+  l.asked_bps = 0;
+  l.peer_instance = peer_instance;
+}
+
+inline void key_manager::become_ready(link& l, time_point now) {
+  l.at = stage::ready;
+  totals_.sessions += 1;
+  out_.note("link " + l.options.name + " to " + l.options.peer + " is up");
+  for (const auto& [serial, s] : by_serial_) {
+    if (s->via == l.id && !s->peer_closed) announce(*s);
+  }
+  for (const auto& b : l.outstanding) send(l, b.bind);
+  for (const auto& id : l.closing) send(l, peer::close{id});  // after the bindings that came before the CLOSE
+  for (const auto& [serial, s] : by_serial_) {
+    if (s->via != l.id || !s->settled) continue;
+    if (l.allocates) {
+      enqueue(l, *s);
+    } else {
+      s->marked_low = s->ring->lowest_used();
+      s->wanted = is_awaited(*s);
+      send(l, peer::mark{s->id, s->marked_low, s->wanted});
+    }
+  }
+  if (l.version < 2) {
+    l.asking = false;
+    answer_asking(l, now);  // there is nobody to ask
+  } else if (l.asking || l.asked_bps != 0) {
+    ask_peer(l);
+  }
+  refill(l, 0, now);
+  allocate(l, now);
+}
+
+/// The peer wants to promise of this site's half: what is not promised here. Clause: D6.
+inline void key_manager::on(link& l, const peer::borrow& m, time_point) {
+  const std::uint64_t share = share_of(l);
+  const std::uint64_t free = share > l.promised_bps ? share - l.promised_bps : 0;
+  l.lent_bps = std::min(m.total_bps, l.lent_bps + free);
+  send(l, peer::lend{m.serial, l.lent_bps});
+}
+
+inline void key_manager::on(link& l, const peer::lend& m, time_point now) {
+  if (m.serial != l.borrow_serial) return;  // asked anew in the meantime
+  l.borrowed_bps = std::min(m.total_bps, l.asked_bps);
+  l.asking = false;
+  answer_asking(l, now);
+}
+
+inline void key_manager::announce(const stream& s) {
+  link& l = link_of(s);
+  peer::announce m;
+  m.stream = s.id;
+  m.serial = s.serial;
+  m.source = s.source;
+  m.destination = s.destination;
+  m.quality = s.quality;
+  m.window = s.ring->shape().capacity;
+  m.opened = s.open;
+  m.strict_once = s.strict_once;
+  send(l, std::move(m));
+}
+
+inline void key_manager::on(link& l, const peer::announce& m, time_point now) {
+  const auto refuse = [&](status why) { send(l, peer::refuse{m.stream, m.serial, why}); };
+  if (m.stream.is_null() || m.window < 2 || !is_granted(m.quality)) {
+    return refuse(status::invalid_argument);
+  }
+  if (retired_.contains(m.stream)) return refuse(status::ksid_in_use);
+
+  stream* s = find(m.stream);
+  if (s != nullptr && (s->via != l.id || !same_ends(*s, m.source, m.destination))) {
+    // D8: of two crossing registrations the allocator's holds
+    if (s->via != l.id || l.allocates || s->settled) return refuse(status::ksid_in_use);
+    remove(*s, ending::withdrawn, status::ksid_in_use);
+    s = nullptr;
+  }
+  if (s == nullptr) {
+    const auto r = find_route(m.source, m.destination);
+    if (!r || r->via != &l) return refuse(status::no_qkd_connection);
+    if (streams_.size() >= options_.limits.max_streams ||
+        streams_.size() + retired_.size() >= options_.limits.max_retired) {
+      return refuse(status::resource_limit);
+    }
+    if (m.quality.key_chunk_size > offer_of(l).max_chunk) return refuse(status::qos_not_met);
+    // The peer has measured the link for itself: only what cannot be by far is refused, as a stream that was
+    // promised there fails late.
+    const std::uint64_t rate = l.rate.bps();
+    const std::uint64_t promised = l.promised_bps + l.promised_there_bps + m.quality.min_bps;
+    if (rate != 0 && promised > rate + rate / 4) return refuse(status::qos_not_met);
+    s = &add_stream(m.stream, l, now);
+    s->source = m.source;
+    s->destination = m.destination;
+    s->quality = m.quality;
+    s->strict_once = m.strict_once;
+    if (!make_ring(*s)) {
+      remove(*s, ending::withdrawn, status::resource_limit);
+      return refuse(status::resource_limit);
+    }
+    promise(*s, false);
+  } else if (!s->settled && !l.allocates) {
+    if (!adopt(*s, m.quality, m.strict_once, false)) {
+      remove(*s, ending::withdrawn, status::ksid_in_use);
+      return refuse(status::ksid_in_use);
+    }
+  } else if (!s->settled) {
+    // crossing opens: the terms are ours, and the peer's window under them comes with its accept
+    announce(*s);
+    if (m.opened) peer_opened(*s);
+    return;
+  }
+  send(l, peer::accept{s->id, s->quality, s->ring->shape().capacity, s->open, s->strict_once});
+  settle(*s, m.window, now);
+  if (m.opened) peer_opened(*s);
+}
+
+inline void key_manager::on(link& l, const peer::accept& m, time_point now) {
+  stream* s = find(m.stream);
+  if (s == nullptr || s->via != l.id) return;  // closed here in the meantime
+  if (m.window < 2 || !is_granted(m.quality)) {
+    return fail(l, "the peer accepted a stream on terms that cannot be");
+  }
+  if (!s->settled && !l.allocates && !adopt(*s, m.quality, m.strict_once, true)) {
+    return remove(*s, ending::closed, status::ksid_in_use);
+  }
+  settle(*s, m.window, now);
+  if (m.opened) peer_opened(*s);
+}
+
+inline void key_manager::on(link& l, const peer::refuse& m, time_point now) {
+  stream* s = find(m.stream);
+  if (s == nullptr || s->via != l.id || s->serial != m.serial) return;  // of a registration that is gone
+  if (s->settled) return end_peer(*s, now);  // the peer closed it, and has forgotten that it did
+  if (m.why == status::resource_limit) {
+    s->announce_again = now + announce_retry;
+    return;
+  }
+  out_.note("key stream " + s->id.to_string() + " was refused by " + l.options.peer + ": " +
+            std::string{to_string(m.why)});
+  remove(*s, ending::withdrawn, m.why == status::ksid_in_use ? m.why : status::no_qkd_connection);
+}
+
+/// The allocator's terms hold. Nothing was published yet. `here`: this side registered the stream, and promised.
+inline bool key_manager::adopt(stream& s, const qos& quality, bool strict_once, bool here) {
+  if (s.strict_once && !strict_once) return false;  // R8: not what its opener relies on
+  s.strict_once = strict_once;
+  const bool same = s.quality == quality;
+  if (same && here) return true;
+  if (quality.key_chunk_size > offer_of(link_of(s)).max_chunk) return false;
+  release_promise(s);
+  s.quality = quality;
+  promise(s, here);
+  if (same) return true;
+  auto old = std::move(s.ring);
+  if (make_ring(s)) return true;
+  s.ring = std::move(old);
+  return false;
+}
+
+inline void key_manager::settle(stream& s, std::uint32_t peer_window, time_point now) {
+  s.window = std::min(s.ring->shape().capacity, peer_window);
+  s.announce_again = time_point::max();
+  if (s.settled) return;
+  s.settled = true;
+  ask_for_more(s, now);
+}
+
+}  // namespace qkd004
