@@ -11,6 +11,7 @@
 #include "net/socket_options.hpp"
 #include "wire/extension.hpp"
 #include "wire/peer.hpp"
+#include "wire/qubip.hpp"
 
 namespace qkd004::net {
 
@@ -18,6 +19,7 @@ namespace {
 
 namespace extension = wire::extension;
 namespace forge = wire::forge;
+namespace qubip = wire::qubip;
 using wire::service;
 
 /// Octets of a GET_KEY response beside the key, and of any other response, at most.
@@ -31,15 +33,15 @@ connection::connection(std::shared_ptr<site_core> core, asio::ip::tcp::socket so
 
 void connection::become_peer(link_id link) {
   role_ = role::peer;
+  version_ = wire::forge_version;
   link_ = link;
   set_content(content::open_text);
   set_options(descriptor(), peer_liveness);
 }
 
 void connection::on_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
-  if (header.version != wire::forge_version) {
-    return refuse(status::protocol_error, "unknown version", header.version);
-  }
+  if (!version_) version_ = header.version;
+  if (header.version != *version_) return refuse(status::protocol_error, "a frame of another version");
   if (role_ == role::peer) return on_peer_frame(header, payload);
   if (role_ == role::unknown) {
     if (header.service == service::peer_hello) return core_.welcome(*this, payload);
@@ -48,10 +50,12 @@ void connection::on_frame(const wire::frame_header& header, std::span<const std:
   switch (header.service) {
     case service::open_connect_request:
       return serve<open_connect_request, open_connect_response>(
-          forge::decode_open_connect_request(payload, site().bounds()), question::open_connect, 0,
-          &key_service::open_connect);
+          speaks_qubip() ? qubip::decode_open_connect_request(payload, site().bounds())
+                         : forge::decode_open_connect_request(payload, site().bounds()),
+          question::open_connect, 0, &key_service::open_connect);
     case service::get_key_request: {
-      const auto request = forge::decode_get_key_request(payload);
+      const auto request =
+          speaks_qubip() ? qubip::decode_get_key_request(payload) : forge::decode_get_key_request(payload);
       return serve<get_key_request, get_key_response>(
           request, question::get_key, request ? request->metadata_size : 0, &key_service::get_key);
     }
@@ -74,7 +78,8 @@ void connection::on_frame(const wire::frame_header& header, std::span<const std:
 }
 
 void connection::on_bad_frame(wire::frame_state state, const wire::frame_header& header) {
-  refuse(wire::to_status(state), std::string{wire::to_string(state)}, header.version);
+  if (!version_) version_ = header.version;
+  refuse(wire::to_status(state), std::string{wire::to_string(state)});
 }
 
 bool connection::has_room() const { return in_flight() < site().bounds().max_in_flight; }
@@ -86,10 +91,10 @@ void connection::on_end(const std::string& why) {
   if (role_ == role::peer) core_.remove_peer(*this, link_, why);
 }
 
-void connection::refuse(status code, const std::string& why, wire::frame_version version) {
+void connection::refuse(status code, const std::string& why) {
   if (!is_open()) return;
   core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
-  static_cast<void>(forge::encode_error(out(), {code, why}, version));
+  static_cast<void>(forge::encode_error(out(), {code, why}, version_.value_or(wire::forge_version)));
   finish("refused: " + why);
 }
 
@@ -204,6 +209,7 @@ std::uint64_t connection::expect(question asked, std::uint32_t metadata_size) {
 
 void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
+    if (speaks_qubip()) return qubip::encode_open_connect_response(to, r);
     return o.asked == question::open_connect2 ? forge::encode_open_connect2_response(to, r)
                                               : forge::encode_open_connect_response(to, r, o.statuses);
   });
@@ -211,12 +217,14 @@ void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
 
 void connection::answer(std::uint64_t ticket, const get_key_response& r) {
   reply(ticket, r.key.size() + beside_key, [&](wire::out_buffer& to, const outstanding& o) {
+    if (speaks_qubip()) return qubip::encode_get_key_response(to, r, o.metadata_size);
     return forge::encode_get_key_response(to, r, o.metadata_size, o.statuses);
   });
 }
 
 void connection::answer(std::uint64_t ticket, const close_response& r) {
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
+    if (speaks_qubip()) return qubip::encode_close_response(to, r);
     return forge::encode_close_response(to, r, o.statuses);
   });
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,7 +42,7 @@ class connection final : public transport {
   ///@}
 
   /// Says why in one error frame, and ends.
-  void refuse(status code, const std::string& why, wire::frame_version version = wire::forge_version);
+  void refuse(status code, const std::string& why);
 
  private:
   enum class role : std::uint8_t { unknown, application, peer };
@@ -50,7 +51,7 @@ class connection final : public transport {
   /// A request that was read and whose answer was not sent.
   struct outstanding {
     question asked;
-    wire::forge::statuses statuses;           ///< what the other end understood when it asked
+    wire::forge::statuses statuses;           ///< what the other end understood when it asked; of forge
     std::uint32_t metadata_size = 0;          ///< of GET_KEY
     std::unique_ptr<wire::out_buffer> reply;  ///< the answer, if it is there before its turn
   };
@@ -60,6 +61,7 @@ class connection final : public transport {
   [[nodiscard]] bool has_room() const override;
   void on_end(const std::string& why) override;
 
+  [[nodiscard]] bool speaks_qubip() const noexcept { return version_ == wire::qubip_version; }
   [[nodiscard]] bool become_application();
   void on_hello(std::span<const std::byte> payload);
   [[nodiscard]] bool on_extension(wire::service s, std::span<const std::byte> payload);
@@ -78,10 +80,11 @@ class connection final : public transport {
 
   site_core& core_;
   role role_ = role::unknown;
-  bool greeted_ = false;          ///< HELLO came: all statuses, and OPEN_CONNECT2
-  link_id link_ = 0;              ///< of a peer
-  connection_id id_ = 0;          ///< of an application
-  std::uint64_t next_reply_ = 0;  ///< ticket of the oldest request that is outstanding
+  std::optional<wire::frame_version> version_;  ///< of the first frame: the dialect of the connection
+  bool greeted_ = false;                        ///< HELLO came: all statuses, and OPEN_CONNECT2
+  link_id link_ = 0;                            ///< of a peer
+  connection_id id_ = 0;                        ///< of an application
+  std::uint64_t next_reply_ = 0;                ///< ticket of the oldest request that is outstanding
   std::vector<outstanding> queue_;
   std::size_t first_ = 0;  ///< in queue_; those before are done
 };

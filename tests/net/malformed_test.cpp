@@ -27,7 +27,7 @@ struct sample {
 std::vector<sample> samples() {
   return {
       {"an unknown version", frame_of(0x08, zeros(16), {3, 0, 0})},
-      {"the QUBIP version", frame_of(0x08, zeros(16), {1, 0, 1})},
+      {"nearly the QUBIP version", frame_of(0x08, zeros(16), {1, 0, 2})},
       {"no frame at all", octets{'G', 'E', 'T', ' ', '/', ' ', 'H', 'T', 'T', 'P', '/', '1', '.', '1'}},
       {"an unknown service", frame_of(0x33)},
       {"an unknown service of our extension", frame_of(0x4c, zeros(16))},

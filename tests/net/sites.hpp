@@ -11,6 +11,8 @@
 #include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -215,6 +217,7 @@ inline status close(exchange& via, const key_stream_id& id) {
 class raw_socket {
  public:
   struct frame {
+    std::array<std::uint8_t, 3> version{};
     std::uint8_t service = 0;
     std::vector<std::uint8_t> payload;
     std::uint32_t u32(std::size_t at) const {
@@ -239,6 +242,7 @@ class raw_socket {
     std::vector<std::uint8_t> header(8);
     if (!read_all(header)) return std::nullopt;
     frame f;
+    std::copy_n(header.begin(), 3, f.version.begin());
     f.service = header[3];
     f.payload.resize(static_cast<std::size_t>(header[4]) << 24 | static_cast<std::size_t>(header[5]) << 16 |
                      static_cast<std::size_t>(header[6]) << 8 | header[7]);
