@@ -5,10 +5,12 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "qkd004/exchange.hpp"
+#include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
@@ -19,6 +21,8 @@ struct connect_options {
   std::size_t max_reply = 64 * 1024 + 4 * 1024;  ///< octets of the largest frame taken from the server
   bool allow_insecure = false;                   ///< plain TCP off loopback
   bool plain = false;                            ///< speak 004 only: no HELLO, statuses 0 to 8 (D7)
+  std::optional<tls_options> tls;                ///< for `qkd004s`
+  std::string server;     ///< the SAN URI its certificate must have; empty: it names the URI's host
   bool per_call = false;  ///< a connection for every call, as some servers want it; speaks 004 only, too
 };
 

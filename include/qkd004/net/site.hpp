@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,8 @@
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/key_source.hpp"
+#include "qkd004/net/access.hpp"
+#include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
@@ -26,6 +29,7 @@ enum class log_level : std::uint8_t { debug, info, warning, error };
 struct peer_options {
   key_manager::link_options link;  ///< name, node id of the peer, what it leads to
   std::string address;             ///< URI of the peer's listener; the site with the lower node id dials it
+  std::string identity;            ///< the SAN URI its certificate must have; empty: `qkd://<node>`
   std::shared_ptr<key_source> source;  ///< this end of the link's key source
 };
 
@@ -43,6 +47,8 @@ struct site_options {
   secret_options memory;            ///< where every key of this site lives
   std::vector<std::string> listen;  ///< URIs; port 0 takes a free one, see site::addresses()
   bool allow_insecure = false;      ///< plain TCP off loopback
+  std::optional<tls_options> tls;   ///< for `qkd004s` listeners and peers
+  std::vector<access_rule> access;  ///< who may open streams between which URIs
   std::vector<peer_options> peers;
   bool self_link = false;  ///< is its own peer (D17) and has no other
   site_timeouts timeouts;
