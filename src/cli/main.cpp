@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 
+#include "cli/certs.hpp"
 #include "cli/demo.hpp"
 #include "cli/demo_application.hpp"
 #include "cli/exit_code.hpp"
@@ -77,6 +78,7 @@ struct command_line {
   get_options get;
   close_options close;
   std::string secret;
+  certs_options certs;
   demo_options demo;
   application_options application;
 
@@ -90,6 +92,7 @@ struct command_line {
     add_get();
     add_close();
     add_secret();
+    add_certs();
     add_demo();
     add_demo_application();
   }
@@ -191,6 +194,39 @@ struct command_line {
     c.add_option("file", secret, "must not exist yet; gets mode 0600")->required()->type_name("FILE");
     end_help(c, "Both sites of the link need the same file; bring it over by a way you trust.",
              "secret examples/link.secret");
+  }
+
+  void add_certs() {
+    CLI::App& c =
+        add("certs", "Make a certificate authority, and certificates for two sites and their applications",
+            [this] { return cli::certs(certs); });
+    c.add_option("folder", certs.folder, "for the files, of which none may be there yet")
+        ->required()
+        ->type_name("DIR");
+    c.add_option("--node-a", certs.node_a, "node id of one site")
+        ->type_name("NODE")
+        ->default_str(certs.node_a);
+    c.add_option("--node-b", certs.node_b, "node id of the other")
+        ->type_name("NODE")
+        ->default_str(certs.node_b);
+    c.add_option("--application", certs.applications,
+                 "an application's URI, as often as there are some; else alice at one site, bob at the other")
+        ->type_name("URI")
+        ->allow_extra_args(false);
+    c.add_option("--host", certs.hosts,
+                 "name or IP address of the sites, as often as needed; else localhost, 127.0.0.1 and ::1")
+        ->type_name("HOST")
+        ->allow_extra_args(false);
+    c.add_option("--days", certs.days, "how long they are valid")
+        ->check(between(1, 36'500))
+        ->type_name("N")
+        ->default_str("365");
+    end_help(
+        c,
+        "For trials and small set-ups: it signs once, and can neither renew nor revoke. Names on standard\n"
+        "output are of files of mode 0600: NAME.pem and NAME.key of 'authority', the two nodes, and each\n"
+        "application under its name. Keep authority.key offline: with it anybody is any site.",
+        "certs examples/tls/certs");
   }
 
   void add_demo() {
