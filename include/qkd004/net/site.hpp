@@ -35,11 +35,12 @@ struct peer_options {
 
 /// How long a site waits for the other end of a connection before it gives it up.
 struct site_timeouts {
-  std::chrono::milliseconds silence{60'000};  ///< for the first octet
-  std::chrono::milliseconds frame{10'000};    ///< for the rest of a frame that has begun
-  std::chrono::milliseconds unsent{60'000};   ///< until some of what waits for it is taken
-  std::chrono::milliseconds linger{1'000};    ///< after the last frame, for its close
-  std::chrono::milliseconds dial{5'000};      ///< for a connection to a peer
+  std::chrono::milliseconds silence{60'000};    ///< for the first octet
+  std::chrono::milliseconds frame{10'000};      ///< for the rest of a frame that has begun
+  std::chrono::milliseconds unsent{60'000};     ///< until some of what waits for it is taken
+  std::chrono::milliseconds linger{1'000};      ///< after the last frame, for its close
+  std::chrono::milliseconds dial{5'000};        ///< for a connection to a peer
+  std::chrono::milliseconds handshake{10'000};  ///< for all of TLS's handshake
 };
 
 struct site_options {
@@ -47,6 +48,7 @@ struct site_options {
   secret_options memory;            ///< where every key of this site lives
   std::vector<std::string> listen;  ///< URIs; port 0 takes a free one, see site::addresses()
   bool allow_insecure = false;      ///< plain TCP off loopback
+  unsigned unix_mode = 0600;        ///< permissions of the files of Unix sockets: who may connect there
   std::optional<tls_options> tls;   ///< for `qkd004s` listeners and peers
   std::vector<access_rule> access;  ///< who may open streams between which URIs
   std::vector<peer_options> peers;
