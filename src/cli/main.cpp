@@ -38,9 +38,31 @@ void add_log_level(CLI::App& command, std::string& level, const std::string& wha
       ->default_str(level);
 }
 
+/// Every command of an application has these.
 void add_server(CLI::App& command, server_options& o) {
-  command.add_option("--uri", o.uri, "the key manager, such as qkd004://127.0.0.1:25575")
+  command
+      .add_option(
+          "--uri", o.uri,
+          "the key manager: qkd004://HOST:PORT, over TLS qkd004s://HOST:PORT, or a Unix socket unix:/PATH")
       ->required()
+      ->type_name("URI");
+  auto* const certificate =
+      command.add_option("--certificate", o.tls.certificate, "for TLS: this application's, PEM")
+          ->type_name("FILE");
+  auto* const key = command.add_option("--key", o.tls.key, "its private key, which nobody else may read")
+                        ->type_name("FILE");
+  auto* const authority =
+      command.add_option("--authority", o.tls.authority, "who must have certified the key manager")
+          ->type_name("FILE");
+  for (auto* const one : {certificate, key, authority}) {
+    for (auto* const other : {certificate, key, authority}) {
+      if (one != other) one->needs(other);
+    }
+  }
+  command
+      .add_option("--server", o.server,
+                  "URI in the key manager's certificate, such as qkd://site-a; else it has to name HOST")
+      ->needs(certificate)
       ->type_name("URI");
   command.add_flag("--allow-insecure", o.allow_insecure, "plain TCP off loopback");
   command.add_flag("--allow-unlocked", o.allow_unlocked,

@@ -89,6 +89,15 @@ TEST_CASE("program: exits with 2 when it is used wrongly") {
       with_ends({"open", "--uri", "smoke://signals"}),
       with_ends({"open", "--uri", "qkd004://127.0.0.1:70000"}),
       with_ends({"open", "--uri", "qkd004://192.0.2.1:1"}),
+      // all of a certificate, its key and an authority, or none; and nothing of them without TLS
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--certificate", "c", "--key", "k"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--certificate", "c", "--authority",
+       "a"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--key", "k", "--authority", "a"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--server", "qkd://site-a"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid},
+      {"close", "--uri", "qkd004://127.0.0.1:1", "--ksid", some_ksid, "--certificate", "c", "--key", "k",
+       "--authority", "a"},
   };
   for (const auto& arguments : wrong) {
     std::string command;
