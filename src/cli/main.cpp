@@ -265,6 +265,8 @@ struct command_line {
     c.add_option("--rate", demo.rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
         ->type_name("BPS")
         ->default_str("0");
+    c.add_flag("--tls", demo.tls,
+               "over TLS, with certificates made for this, instead of plain TCP on loopback");
     c.add_flag("--show-keys", demo.show_keys, "print the first keys of each end");
     c.add_option("--keep", demo.keep,
                  "a new folder (mode 0700) for configurations, logs and keys, which stays")
