@@ -390,30 +390,20 @@ exit_code certs(const certs_options& o) {
   const auto absolute = [](const std::string& path) {
     return toml_string(std::filesystem::absolute(path).lexically_normal().string());
   };
-  const credentials& authority = made->front();
-  std::string text = "\nIn the TOML file of a site, for listeners and peers that are qkd004s://HOST:PORT:\n";
-  for (std::size_t i = 1; i < made->size(); ++i) {
-    const credentials& one = (*made)[i];
-    if (i <= 2) {
-      text += fmt::format(
-          "\n  [tls]                  # {}\n  certificate = {}\n  key = {}\n  authority = {}\n", one.identity,
-          absolute(one.certificate), absolute(one.key), absolute(authority.certificate));
-      continue;
-    }
-    if (i == 3) text += "\nand there, for each application at that site, such as\n";
-    text += fmt::format("\n  [[access]]\n  identity = {0}\n  local = {0}\n", toml_string(one.identity));
-  }
-  if (made->size() > 3) {
-    const credentials& one = (*made)[3];
-    text += fmt::format(
-        "\nAn application says who it is, and with --server which site it wants:\n\n"
-        "  qkd004 open --uri qkd004s://HOST:PORT --certificate {} --key {} --authority {} ...\n",
-        one.certificate, one.key, authority.certificate);
+  const auto& authority = made->at(0);
+  const auto& application = made->at(3);
+  std::string text =
+      "\nFor the TOML files of the sites, which then listen on and dial qkd004s://HOST:PORT:\n";
+  for (const auto& site : {made->at(1), made->at(2)}) {
+    text += fmt::format("\n  [tls]  # {}\n  certificate = {}\n  key = {}\n  authority = {}\n", site.identity,
+                        absolute(site.certificate), absolute(site.key), absolute(authority.certificate));
   }
   text += fmt::format(
-      "\nWhoever has {} can be any site and any application: keep it offline, or remove it when\n"
-      "no further certificate is wanted.\n",
-      authority.key);
+      "\nAn application may open the streams whose end at a site is its own URI ([[access]] lets others):\n\n"
+      "  qkd004 open --uri qkd004s://HOST:PORT --certificate {} --key {} --authority {} --source {} ...\n"
+      "\nWhoever has {} can be any site and any application: keep it offline, or\n"
+      "remove it when no further certificate is wanted.\n",
+      application.certificate, application.key, authority.certificate, application.identity, authority.key);
   put_error(text);
   return exit_code::ok;
 }

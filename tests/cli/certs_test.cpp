@@ -280,7 +280,7 @@ TEST_CASE("certs: names the files on standard output and what to do with them on
   }
   CHECK(o.out == files);
   CHECK(has(o.err, "certificate = \"" + folder.path("c/site-a.pem") + "\""));
-  CHECK(has(o.err, "identity = \"qkd://carol@site-b\""));
+  CHECK(has(o.err, "--source qkd://carol@site-b"));
   CHECK(has(o.err, "keep it offline"));
   const auto again = test::run({"certs", folder.path("c"), "--application", "qkd://carol@site-b"});
   CHECK(again.code == 2);
