@@ -216,22 +216,14 @@ std::string wrong_with_node(const std::string& node) {
   return {};
 }
 
-bool over_tls(std::string_view uri) { return uri.starts_with("qkd004s:"); }
-bool over_unix(std::string_view uri) { return uri.starts_with("unix:"); }
-
-/// Where TCP goes to, which TLS is above.
-result<net::tcp_address> tcp_address_of(const std::string& uri, std::string* why = nullptr) {
-  return net::parse_address(over_tls(uri) ? "qkd004:" + uri.substr(uri.find(':') + 1) : uri, why);
+std::string wrong_with_address(const std::string& uri) {
+  std::string why;
+  return net::parse_address(uri, &why) ? std::string{} : why;
 }
 
-std::string wrong_with_address(const std::string& uri) {
-  if (over_unix(uri)) {
-    return uri.starts_with("unix:/") && uri.size() > 6
-               ? std::string{}
-               : fmt::format("'{}' names no path such as unix:/run/qkd004/site", uri);
-  }
-  std::string why;
-  return tcp_address_of(uri, &why) ? std::string{} : why;
+bool over_tls(const std::string& uri) {
+  const auto address = net::parse_address(uri);
+  return address && address->kind == net::scheme::tls;
 }
 
 std::string wrong_with_pattern(const std::string& text) {
@@ -251,7 +243,7 @@ class reader {
     node(top, "node", site.manager.node);
     top.texts("listen", site.listen, [&](const std::string& uri) {
       std::string wrong = wrong_with_address(uri);
-      if (wrong.empty() && over_tls(uri) && !top.has("tls")) wrong = fmt::format("'{}' {}", uri, needs_tls);
+      if (over_tls(uri) && !top.has("tls")) wrong = fmt::format("'{}' {}", uri, needs_tls);
       return wrong;
     });
     if (!top.has("listen")) top.complain("listen", "is missing");
@@ -370,7 +362,7 @@ class reader {
     if (!p.address.empty()) {
       if (const std::string wrong = wrong_with_address(p.address); !wrong.empty()) {
         s.complain("address", wrong);
-      } else if (!over_unix(p.address) && tcp_address_of(p.address)->port == 0) {
+      } else if (net::parse_address(p.address)->port == 0) {
         s.complain("address", "port 0 cannot be dialled");
       } else if (over_tls(p.address) && !config.site.tls) {
         s.complain("address", fmt::format("'{}' {}", p.address, needs_tls));

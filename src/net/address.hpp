@@ -1,7 +1,8 @@
-// address: where a TCP listener is, as read from a URI `qkd004://host:port`.
+// address: where a listener is, as read from a URI: `qkd004://host:port`, `qkd004s://host:port` or `unix:/path`.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/tcp.hpp>
 
 #include <cstdint>
@@ -16,23 +17,44 @@ namespace qkd004::net {
 /// The port of a URI that has none: that of ETSI's reference code.
 inline constexpr std::uint16_t default_port = 25575;
 
-struct tcp_address {
-  std::string host;  ///< a name or a number, an IPv6 number without its brackets
-  std::uint16_t port = default_port;
+/// What carries the frames.
+enum class scheme : std::uint8_t {
+  plain,        ///< `qkd004:`, TCP
+  tls,          ///< `qkd004s:`, TLS over TCP
+  unix_socket,  ///< `unix:`
 };
 
-/// Reads `qkd004://host`, `qkd004://host:port` or `qkd004://[v6]:port`.
-/// Returns invalid_argument for anything else; `why`, if given, receives a sentence that names what is wrong.
-[[nodiscard]] result<tcp_address> parse_address(std::string_view uri, std::string* why = nullptr);
+/// A place of any scheme, ready for socket() and connect().
+using stream_protocol = asio::generic::stream_protocol;
+using endpoint = stream_protocol::endpoint;
 
-/// The endpoints of an address; a name is looked up, which may take long.
-/// Returns what the look-up returns, and invalid_argument if one of them is not on loopback while `secure_only`.
+struct address {
+  scheme kind = scheme::plain;
+  std::string host;  ///< a name or a number, an IPv6 number without its brackets
+  std::uint16_t port = default_port;
+  std::string path;  ///< of a Unix socket, from the root
+};
+
+/// Reads `qkd004://host`, `qkd004://host:port`, `qkd004://[v6]:port`, the same with `qkd004s`, and `unix:/path`.
+/// Returns invalid_argument for anything else; `why`, if given, receives a sentence that names what is wrong.
+[[nodiscard]] result<address> parse_address(std::string_view uri, std::string* why = nullptr);
+
+/// Off loopback only TLS goes without being asked for.
 enum class reach : std::uint8_t { loopback, anywhere };
-[[nodiscard]] result<std::vector<asio::ip::tcp::endpoint>> resolve(const tcp_address& address, reach allowed,
+
+/// The endpoints of an address with a host; a name is looked up, which may take long.
+/// Returns what the look-up returns, and invalid_argument if one of them is not on loopback, `allowed` is no more than
+/// that, and the scheme is not TLS.
+[[nodiscard]] result<std::vector<asio::ip::tcp::endpoint>> resolve(const address& a, reach allowed,
                                                                    std::string* why = nullptr);
 
+/// The same for every scheme.
+[[nodiscard]] result<std::vector<endpoint>> endpoints_of(const address& a, reach allowed,
+                                                         std::string* why = nullptr);
+
 /// The endpoint as a URI that parse_address() reads.
-[[nodiscard]] std::string to_uri(const asio::ip::tcp::endpoint& endpoint);
+[[nodiscard]] std::string to_uri(const asio::ip::tcp::endpoint& where, scheme kind = scheme::plain);
+[[nodiscard]] std::string to_uri(const endpoint& where, scheme kind);
 
 /// Fills `why` if there is one, and gives the error back: `return fail(why, "…", error)`.
 inline std::error_code fail(std::string* why, std::string text, std::error_code error) {

@@ -26,9 +26,11 @@ namespace {
 /// hands over to another. A call costs one write, one poll and one read, and no thread changes when there is one caller.
 class tcp_exchange final : public exchange, private lane::owner {
  public:
-  tcp_exchange(tcp_address address, reach allowed, secret_arena arena, const connect_options& options)
-      : address_{std::move(address)},
-        allowed_{allowed},
+  tcp_exchange(address to, std::shared_ptr<const tls_context> tls, secret_arena arena,
+               const connect_options& options)
+      : address_{std::move(to)},
+        tls_{std::move(tls)},
+        allowed_{options.allow_insecure ? reach::anywhere : reach::loopback},
         arena_{std::move(arena)},
         options_{options},
         plain_{options.plain || options.per_call} {}
@@ -61,14 +63,15 @@ class tcp_exchange final : public exchange, private lane::owner {
   void hand_over();
   void wake_driver() noexcept;
 
-  const tcp_address address_;
+  const address address_;
+  const std::shared_ptr<const tls_context> tls_;
   const reach allowed_;
   const secret_arena arena_;
   const connect_options options_;
   const tick_clock clock_;
 
   std::mutex mutex_;
-  std::vector<asio::ip::tcp::endpoint> endpoints_;
+  std::vector<endpoint> endpoints_;
   bool endpoints_failed_ = false;  ///< look the name up again
   bool plain_;                     ///< asked for, or the server did not understand HELLO
   std::vector<lane_ptr> lanes_;    ///< one; with per_call one for each call in flight
@@ -107,7 +110,7 @@ result<void> tcp_exchange::open(std::string* why) {
     ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
     ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
   }
-  auto endpoints = resolve(address_, allowed_, why);
+  auto endpoints = endpoints_of(address_, allowed_, why);
   if (!endpoints) return endpoints.error();
   endpoints_ = std::move(*endpoints);
   if (options_.per_call) return {};
@@ -125,11 +128,15 @@ result<void> tcp_exchange::open(std::string* why) {
     const auto error = l->is_over() ? l->error() : std::make_error_code(std::errc::timed_out);
     l->end(error);
     lanes_.clear();
-    return fail(
-        why,
-        "cannot connect to " + address_.host + " port " + std::to_string(address_.port) + ": " +
-            (silent ? "no answer to HELLO (set `plain` for a server that speaks 004 only)" : error.message()),
-        error);
+    return fail(why,
+                "cannot connect to " +
+                    (address_.path.empty() ? address_.host + " port " + std::to_string(address_.port)
+                                           : address_.path) +
+                    ": " +
+                    (silent ? "no answer to HELLO (set `plain` for a server that speaks 004 only)"
+                     : l->words().empty() ? error.message()
+                                          : l->words()),
+                error);
   }
 }
 
@@ -189,10 +196,12 @@ tcp_exchange::lane_ptr tcp_exchange::make_lane() {
   std::error_code is_name;
   static_cast<void>(asio::ip::make_address(address_.host, is_name));
   if (is_name && std::exchange(endpoints_failed_, false)) {
-    if (auto found = resolve(address_, allowed_); found) endpoints_ = std::move(*found);
+    if (auto found = endpoints_of(address_, allowed_); found) endpoints_ = std::move(*found);
   }
   lane::owner& me = *this;
-  auto l = std::make_shared<lane>(me, arena_, options_.max_reply, endpoints_,
+  lane::target to{address_.kind, endpoints_, tls_, {options_.server, {}}};
+  if (options_.server.empty()) to.expected.host = address_.host;
+  auto l = std::make_shared<lane>(me, arena_, options_.max_reply, std::move(to),
                                   boot_clock::now() + options_.connect_timeout);
   if (!plain_) l->greet();
   return l;
@@ -292,8 +301,20 @@ result<std::shared_ptr<exchange>> connect(std::string_view uri, const secret_are
                                           const connect_options& options, std::string* why) {
   const auto address = parse_address(uri, why);
   if (!address) return address.error();
-  auto made = std::make_shared<tcp_exchange>(
-      *address, options.allow_insecure ? reach::anywhere : reach::loopback, arena, options);
+  std::shared_ptr<const tls_context> tls;
+  if (address->kind == scheme::tls) {
+    if (!options.tls) {
+      return fail(why, std::string{uri} + " needs a certificate, and none is given",
+                  status::invalid_argument);
+    }
+    auto read = tls_context::make(*options.tls, why);
+    if (!read) return read.error();
+    tls = std::move(*read);
+  } else if (!options.server.empty()) {
+    return fail(why, "only a server at qkd004s:// can show that it is " + options.server,
+                status::invalid_argument);
+  }
+  auto made = std::make_shared<tcp_exchange>(*address, std::move(tls), arena, options);
   if (const auto opened = made->open(why); !opened) return opened.error();
   return std::shared_ptr<exchange>{std::move(made)};
 }

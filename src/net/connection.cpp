@@ -23,14 +23,26 @@ constexpr std::size_t largest_other = 1024;
 
 }  // namespace
 
-connection::connection(std::shared_ptr<site_core> core, asio::ip::tcp::socket socket)
-    : transport{core, std::move(socket)}, core_{*core} {}
+connection::connection(std::shared_ptr<site_core> core, channel c)
+    : transport{core, std::move(c)}, core_{*core} {}
+
+connection::connection(std::shared_ptr<site_core> core, channel c, link_id link)
+    : transport{core, std::move(c)}, core_{*core}, dialed_{link} {}
+
+void connection::on_open() {
+  if (dialed_) core_.reached(*this, *std::exchange(dialed_, std::nullopt));
+}
+
+void connection::on_refused(const std::string& why) {
+  if (!dialed_)
+    core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+}
 
 void connection::become_peer(link_id link) {
   role_ = role::peer;
   link_ = link;
   set_content(content::open_text);
-  set_options(descriptor(), peer_liveness);
+  if (other_end().kind() != scheme::unix_socket) set_options(descriptor(), peer_liveness);
 }
 
 void connection::on_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
@@ -77,6 +89,7 @@ void connection::on_end(const std::string& why) {
   first_ = 0;
   if (role_ == role::application) core_.remove_application(id_);
   if (role_ == role::peer) core_.remove_peer(*this, link_, why);
+  if (dialed_) core_.missed(*dialed_, why);
 }
 
 void connection::refuse(status code, const std::string& why, wire::frame_version version) {

@@ -1,10 +1,11 @@
-// connection: one TCP connection of a site and who is at its other end: nobody yet, an application, or a peer.
+// connection: one connection of a site and who is at its other end: nobody yet, an application, or a peer.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,7 +23,9 @@ class site_core;
 /// Answers are sent in the order of the requests: one that is there early is kept, encoded, until its turn.
 class connection final : public transport {
  public:
-  connection(std::shared_ptr<site_core> core, asio::ip::tcp::socket socket);
+  connection(std::shared_ptr<site_core> core, channel c);
+  /// One that this site made, to the peer of that link; the core hears of it when it is open.
+  connection(std::shared_ptr<site_core> core, channel c, link_id link);
 
   /// From now on the peer of that link is at the other end.
   void become_peer(link_id link);
@@ -34,6 +37,9 @@ class connection final : public transport {
   void answer(std::uint64_t ticket, const close_response& r);
   void send(const peer::message& m);
   ///@}
+
+  /// Who is there, as far as the channel knows.
+  [[nodiscard]] const channel& other_end() const noexcept { return carrier(); }
 
   /// Says why in one error frame, and ends.
   void refuse(status code, const std::string& why, wire::frame_version version = wire::forge_version);
@@ -50,6 +56,8 @@ class connection final : public transport {
     std::unique_ptr<wire::out_buffer> reply;  ///< the answer, if it is there before its turn
   };
 
+  void on_open() override;
+  void on_refused(const std::string& why) override;
   void on_frame(const wire::frame_header& header, std::span<const std::byte> payload) override;
   void on_bad_frame(wire::frame_state state, const wire::frame_header& header) override;
   [[nodiscard]] bool has_room() const override;
@@ -70,10 +78,11 @@ class connection final : public transport {
 
   site_core& core_;
   role role_ = role::unknown;
-  bool greeted_ = false;          ///< HELLO came: all statuses, and OPEN_CONNECT2
-  link_id link_ = 0;              ///< of a peer
-  connection_id id_ = 0;          ///< of an application
-  std::uint64_t next_reply_ = 0;  ///< ticket of the oldest request that is outstanding
+  bool greeted_ = false;           ///< HELLO came: all statuses, and OPEN_CONNECT2
+  link_id link_ = 0;               ///< of a peer
+  std::optional<link_id> dialed_;  ///< the link it was made for, until it is open
+  connection_id id_ = 0;           ///< of an application
+  std::uint64_t next_reply_ = 0;   ///< ticket of the oldest request that is outstanding
   std::vector<outstanding> queue_;
   std::size_t first_ = 0;  ///< in queue_; those before are done
 };

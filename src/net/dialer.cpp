@@ -60,10 +60,14 @@ void dialer::stop() {
 void dialer::look_up() {
   endpoints_.clear();
   next_ = 0;
+  if (options_.address.kind == scheme::unix_socket) {
+    endpoints_ = *endpoints_of(options_.address, options_.allowed);
+    return try_next();
+  }
   std::error_code error;
   if (const auto number = asio::ip::make_address(options_.address.host, error); !error) {
-    endpoints_.emplace_back(number, options_.address.port);
-    return try_next();
+    if (add({number, options_.address.port})) try_next();
+    return;
   }
   resolver_.async_resolve(options_.address.host, std::to_string(options_.address.port),
                           asio::ip::resolver_base::numeric_service,
@@ -72,20 +76,29 @@ void dialer::look_up() {
                             self->site_->run([&] {
                               if (attempt != self->attempt_) return;
                               if (e) return self->give_up(e.message());
-                              for (const auto& entry : found) self->endpoints_.push_back(entry.endpoint());
+                              for (const auto& entry : found) {
+                                if (!self->add(entry.endpoint())) return;
+                              }
                               self->try_next();
                             });
                           });
 }
 
+/// Whether that is a place where it may go; else it has given up.
+bool dialer::add(const tcp::endpoint& where) {
+  endpoints_.emplace_back(where);
+  if (options_.allowed == reach::anywhere || options_.address.kind == scheme::tls ||
+      where.address().is_loopback()) {
+    return true;
+  }
+  give_up("plain TCP off loopback needs allow_insecure");
+  return false;
+}
+
 void dialer::try_next() {
   if (next_ == endpoints_.size()) return give_up("nobody listens there");
-  const auto endpoint = endpoints_[next_++];
-  if (options_.allowed == reach::loopback && !endpoint.address().is_loopback()) {
-    return give_up("plain TCP off loopback needs allow_insecure");
-  }
-  socket_ = tcp::socket{site_->context()};
-  socket_.async_connect(endpoint,
+  socket_ = stream_protocol::socket{site_->context()};
+  socket_.async_connect(endpoints_[next_++],
                         [self = shared_from_this(), attempt = attempt_](const std::error_code& error) {
                           self->site_->run([&] {
                             if (attempt != self->attempt_) return;
@@ -93,7 +106,8 @@ void dialer::try_next() {
                             if (error) return self->give_up(error.message());
                             ++self->attempt_;
                             self->timer_.cancel();
-                            self->options_.connected(std::move(self->socket_));
+                            // from here on it is read and written by hand, and watched in batches
+                            self->options_.connected({self->socket_.release(), self->options_.address.kind});
                           });
                         });
 }

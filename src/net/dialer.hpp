@@ -1,4 +1,4 @@
-// dialer: makes a TCP connection to one address, and tries until there is one.
+// dialer: makes a connection to one address, and tries until there is one.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "net/address.hpp"
+#include "net/channel.hpp"
 #include "net/turn.hpp"
 
 namespace qkd004::net {
@@ -23,11 +24,11 @@ namespace qkd004::net {
 class dialer : public std::enable_shared_from_this<dialer> {
  public:
   struct options {
-    tcp_address address;
+    net::address address;
     reach allowed = reach::loopback;
     std::chrono::milliseconds timeout{5'000};
-    std::function<void(asio::ip::tcp::socket)> connected;  ///< in a turn
-    std::function<void(const std::string&)> failed;        ///< in a turn: why this attempt was in vain
+    std::function<void(channel)> connected;          ///< in a turn; without TLS yet
+    std::function<void(const std::string&)> failed;  ///< in a turn: why this attempt was in vain
   };
 
   static constexpr std::chrono::milliseconds first_delay{50};
@@ -45,6 +46,7 @@ class dialer : public std::enable_shared_from_this<dialer> {
 
  private:
   void look_up();
+  [[nodiscard]] bool add(const asio::ip::tcp::endpoint& where);
   void try_next();
   void give_up(const std::string& why);
 
@@ -52,8 +54,8 @@ class dialer : public std::enable_shared_from_this<dialer> {
   options options_;
   asio::steady_timer timer_;  ///< the delay, then the time-out
   asio::ip::tcp::resolver resolver_;
-  asio::ip::tcp::socket socket_;
-  std::vector<asio::ip::tcp::endpoint> endpoints_;
+  stream_protocol::socket socket_;
+  std::vector<endpoint> endpoints_;
   std::size_t next_ = 0;
   std::chrono::milliseconds delay_ = first_delay;
   std::minstd_rand jitter_;  ///< spreads attempts, nothing secret

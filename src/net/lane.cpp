@@ -2,9 +2,7 @@
 #include "net/lane.hpp"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -40,38 +38,60 @@ limits reply_bounds(std::size_t max_reply) {
 
 }  // namespace
 
-lane::lane(owner& o, secret_arena arena, std::size_t max_reply,
-           std::vector<asio::ip::tcp::endpoint> endpoints, time_point connect_deadline)
+lane::lane(owner& o, secret_arena arena, std::size_t max_reply, target to, time_point connect_deadline)
     : owner_{o},
       arena_{std::move(arena)},
       bounds_{reply_bounds(max_reply)},
-      endpoints_{std::move(endpoints)},
+      target_{std::move(to)},
       connect_deadline_{connect_deadline},
       earliest_{connect_deadline},
       out_{arena_, most_unsent} {
   connect_next(std::make_error_code(std::errc::host_unreachable));
 }
 
-lane::~lane() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
 /// Tries the endpoints one after another.
 void lane::connect_next(std::error_code last) {
-  for (; next_endpoint_ < endpoints_.size(); last = last_error()) {
-    const auto& endpoint = endpoints_[next_endpoint_++];
-    if (descriptor_ >= 0) ::close(descriptor_);
-    descriptor_ =
-        ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
-    if (descriptor_ < 0) continue;
-    set_options(descriptor_, application_liveness);
-    if (::connect(descriptor_, endpoint.data(), static_cast<socklen_t>(endpoint.size())) == 0) {
-      step_ = step::connected;
-      return;
+  for (; next_endpoint_ < target_.endpoints.size(); last = last_error()) {
+    const auto& where = target_.endpoints[next_endpoint_++];
+    const int family = where.protocol().family();
+    const int descriptor = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    channel_ = {descriptor, target_.kind};
+    if (descriptor < 0) continue;
+    if (target_.kind != scheme::unix_socket) set_options(descriptor, application_liveness);
+    if (::connect(descriptor, where.data(), static_cast<socklen_t>(where.size())) == 0) {
+      return on_connected();
     }
     if (errno == EINPROGRESS) return;
   }
   end(last);
+}
+
+void lane::on_connected() {
+  if (target_.kind != scheme::tls) {
+    step_ = step::connected;
+    return flush();
+  }
+  if (const auto made = channel_.dial(*target_.tls, target_.expected); !made) return end(made.error());
+  step_ = step::securing;
+  secure();
+}
+
+/// The next step of the handshake.
+void lane::secure() {
+  const io_state state = channel_.handshake();
+  if (state == io_state::failed) return fail();
+  wants_output_ = state == io_state::want_write;
+  if (state != io_state::progress) return;
+  step_ = step::connected;
+  flush();
+  if (step_ == step::connected && channel_.has_more()) on_readable();
+}
+
+/// The channel has failed: with its error and its words.
+void lane::fail() {
+  const io_failure failure = channel_.failure();
+  words_ = failure.words;
+  end(failure.error);
 }
 
 void lane::greet() {
@@ -111,14 +131,10 @@ void lane::ask(call& c, dialect d) {
 void lane::flush() {
   while (step_ == step::connected && !out_.empty()) {
     const auto octets = std::as_const(out_).pending();
-    const ssize_t count = ::send(descriptor_, octets.data(), octets.size(), MSG_NOSIGNAL);
-    if (count >= 0) {
-      out_.consume(static_cast<std::size_t>(count));
-    } else if (errno == EAGAIN) {
-      return;  // the rest goes when wants() comes true
-    } else if (errno != EINTR) {
-      return end(last_error());
-    }
+    const auto [state, count] = channel_.write(octets);
+    out_.consume(count);
+    if (state == io_state::failed) return fail();
+    if (count < octets.size()) return;  // the rest goes when wants() comes true
   }
 }
 
@@ -133,9 +149,9 @@ bool lane::forget(const call& c) noexcept {
 
 void lane::expire(time_point now) {
   if (now < earliest_) return;
-  if (step_ == step::connecting && now >= connect_deadline_)
-    return end(std::make_error_code(std::errc::timed_out));
-  earliest_ = step_ == step::connecting ? connect_deadline_ : time_point::max();
+  const bool arriving = step_ == step::connecting || step_ == step::securing;
+  if (arriving && now >= connect_deadline_) return end(std::make_error_code(std::errc::timed_out));
+  earliest_ = arriving ? connect_deadline_ : time_point::max();
   for (std::size_t i = first_; i < queue_.size(); ++i) {
     if (queue_[i].asked == nullptr) continue;
     if (queue_[i].asked->deadline <= now) {
@@ -152,7 +168,7 @@ void lane::end(std::error_code why) {
   error_ = why;
   earliest_ = time_point::max();
   // not closed yet: somebody may be polling it, and is woken by this
-  if (descriptor_ >= 0) ::shutdown(descriptor_, SHUT_RDWR);
+  channel_.end();
   out_.release();
   in_.reset();
   in_begin_ = in_end_ = 0;
@@ -167,10 +183,12 @@ pollfd lane::wants() const noexcept {
   short events = POLLIN;
   if (step_ == step::connecting) {
     events = POLLOUT;
-  } else if (!out_.empty()) {
+  } else if (step_ == step::securing) {
+    events = wants_output_ ? POLLOUT : POLLIN;
+  } else if (wants_output_ || !out_.empty()) {
     events |= POLLOUT;
   }
-  return {descriptor_, events, 0};
+  return {channel_.descriptor(), events, 0};
 }
 
 void lane::on_ready(short events) {
@@ -178,32 +196,42 @@ void lane::on_ready(short events) {
     if ((events & (POLLOUT | POLLERR | POLLHUP)) == 0) return;
     int error = 0;
     socklen_t size = sizeof error;
-    ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size);
+    ::getsockopt(channel_.descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return connect_next({error, std::system_category()});
-    step_ = step::connected;
-    return flush();
+    return on_connected();
   }
-  if ((events & POLLOUT) != 0) flush();
+  channel_.readable();
+  if (step_ == step::securing) return secure();
+  if ((events & POLLOUT) != 0) {
+    flush();
+    if (std::exchange(wants_output_, false)) events |= POLLIN;
+  }
   if (step_ == step::connected && (events & (POLLIN | POLLERR | POLLHUP)) != 0) on_readable();
 }
 
 void lane::on_readable() {
+  while (read_once() && step_ == step::connected && channel_.has_more()) {}
+}
+
+/// Returns whether something came.
+bool lane::read_once() {
   if (in_end_ == in_.size() && !make_room(std::min(std::max(first_input, 2 * in_.size()), batch_input))) {
-    return end(status::resource_limit);
+    end(status::resource_limit);
+    return false;
   }
-  const auto room = in_.span().subspan(in_end_);
-  const ssize_t count = ::recv(descriptor_, room.data(), room.size(), 0);
-  if (count < 0) {
-    if (errno != EAGAIN && errno != EINTR) end(last_error());
-    return;
-  }
-  if (count == 0) {
+  const auto got = channel_.read(in_.span().subspan(in_end_));
+  if (got.count == 0) {
+    if (got.state == io_state::failed) fail();
+    if (got.state == io_state::want_write) wants_output_ = true;
+    if (got.state != io_state::closed) return false;
     // a server that closes at the sight of a HELLO is one that speaks nothing but 004
     refused_greeting_ = first_ < queue_.size() && queue_[first_].what == question::hello;
-    return end(std::make_error_code(std::errc::connection_reset));
+    end(std::make_error_code(std::errc::connection_reset));
+    return false;
   }
-  in_end_ += static_cast<std::size_t>(count);
+  in_end_ += got.count;
   parse();
+  return true;
 }
 
 void lane::parse() {
@@ -320,8 +348,9 @@ void lane::done(call& c, std::error_code error) {
 
 bool lane::is_stale() const noexcept {
   std::byte octet{};
-  const ssize_t count = ::recv(descriptor_, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
-  return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
+  const ssize_t count = ::recv(channel_.descriptor(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+  // with TLS, what comes unasked is its end
+  return count == 0 || (count > 0 && channel_.is_tls()) || (count < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 }  // namespace qkd004::net

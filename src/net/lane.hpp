@@ -3,17 +3,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <asio/ip/tcp.hpp>
-
 #include <poll.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <system_error>
 #include <vector>
 
+#include "net/channel.hpp"
 #include "qkd004/clock.hpp"
 #include "qkd004/exchange.hpp"
 #include "qkd004/net/connect.hpp"
@@ -40,11 +40,17 @@ class lane {
   /// What the server is known to understand.
   enum class dialect : std::uint8_t { plain, extended };
 
-  lane(owner& o, secret_arena arena, std::size_t max_reply, std::vector<asio::ip::tcp::endpoint> endpoints,
-       time_point connect_deadline);
+  /// Whom to connect to.
+  struct target {
+    scheme kind = scheme::plain;
+    std::vector<endpoint> endpoints;         ///< tried one after another
+    std::shared_ptr<const tls_context> tls;  ///< for scheme::tls
+    tls_expectation expected;
+  };
+
+  lane(owner& o, secret_arena arena, std::size_t max_reply, target to, time_point connect_deadline);
   lane(const lane&) = delete;
   lane& operator=(const lane&) = delete;
-  ~lane();
 
   /// HELLO goes first.
   void greet();
@@ -70,13 +76,15 @@ class lane {
   [[nodiscard]] bool is_refused_greeting() const noexcept { return refused_greeting_; }
   [[nodiscard]] bool is_idle() const noexcept { return first_ == queue_.size(); }
   [[nodiscard]] std::error_code error() const noexcept { return error_; }  ///< once it is over
+  /// What the channel has to say about that, in words; may be empty.
+  [[nodiscard]] const std::string& words() const noexcept { return words_; }
   /// No deadline of this lane is earlier.
   [[nodiscard]] time_point earliest() const noexcept { return earliest_; }
   /// Whether the server has closed an idle connection.
   [[nodiscard]] bool is_stale() const noexcept;
 
  private:
-  enum class step : std::uint8_t { connecting, connected, over };
+  enum class step : std::uint8_t { connecting, securing, connected, over };
   enum class question : std::uint8_t { hello, open_connect, open_connect2, get_key, close };
 
   struct expected {
@@ -85,8 +93,11 @@ class lane {
   };
 
   void connect_next(std::error_code last);
-  void on_writable();
+  void on_connected();
+  void secure();
   void on_readable();
+  [[nodiscard]] bool read_once();
+  void fail();
   void parse();
   [[nodiscard]] bool make_room(std::size_t wanted);
   void on_reply(const wire::frame_header& header, std::span<const std::byte> payload);
@@ -98,13 +109,15 @@ class lane {
   owner& owner_;
   const secret_arena arena_;
   const limits bounds_;
-  const std::vector<asio::ip::tcp::endpoint> endpoints_;
+  const target target_;
   std::size_t next_endpoint_ = 0;
-  int descriptor_ = -1;
+  channel channel_;
+  bool wants_output_ = false;  ///< TLS has something to say before it goes on
   step step_ = step::connecting;
   bool greeted_ = false;
   bool refused_greeting_ = false;
   std::error_code error_;
+  std::string words_;
   time_point connect_deadline_;
   time_point earliest_;
 

@@ -4,9 +4,15 @@
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "net/access.hpp"
 #include "net/address.hpp"
 #include "qkd004/random.hpp"
 #include "qkd004/self_link.hpp"
@@ -15,8 +21,6 @@
 namespace qkd004::net {
 
 namespace {
-
-using asio::ip::tcp;
 
 /// Connections beyond limits::max_connections that are still accepted: to tell an application so, and to hear
 /// whether it is not a peer.
@@ -30,11 +34,37 @@ constexpr std::chrono::seconds longest_sleep{10};
 /// Which of two sites dials; the same that allocates (R1), though nothing depends on that.
 bool dials(const std::string& node, const std::string& peer) { return node < peer; }
 
+bool is_tls_only(const peer_options& p) { return !p.identity.empty() || p.address.starts_with("qkd004s:"); }
+
+std::string identity_of_peer(const peer_options& p) {
+  return p.identity.empty() ? "qkd://" + p.link.peer : p.identity;
+}
+
+/// The table of the options, unless they bring a decision of their own.
+site_options with_access(site_options o) {
+  if (!o.manager.may_open) {
+    o.manager.may_open = [table = access_table{o.access, ::geteuid()}](auto principal, auto local,
+                                                                       auto remote) {
+      return table.allows(principal, local, remote);
+    };
+  }
+  return o;
+}
+
+/// Whether the file is a socket's that nobody listens on any more: its process died.
+bool is_abandoned(const endpoint& where, const std::string& path) {
+  struct stat found {};
+  if (::lstat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return false;
+  const channel probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), scheme::unix_socket};
+  return ::connect(probe.descriptor(), where.data(), static_cast<socklen_t>(where.size())) != 0 &&
+         errno == ECONNREFUSED;
+}
+
 }  // namespace
 
 site_core::site_core(asio::io_context& context, site_options options)
     : turns{context, secret_arena{options.memory}, options.manager.limits, options.timeouts},
-      options_{std::move(options)},
+      options_{with_access(std::move(options))},
       alarm_{context} {
   key_manager::events& me = *this;
   if (options_.self_link) {
@@ -62,6 +92,14 @@ result<void> site_core::start(std::string* why) {
       outcome = fail(&sentence, "a site that is its own peer has no other", status::invalid_argument);
       return;
     }
+    if (options_.tls) {
+      auto made = tls_context::make(*options_.tls, &sentence);
+      if (!made) {
+        outcome = made.error();
+        return;
+      }
+      tls_ = std::move(*made);
+    }
     for (const auto& p : options_.peers) {
       if (outcome = add_peer(p, &sentence); !outcome) return;
     }
@@ -72,9 +110,9 @@ result<void> site_core::start(std::string* why) {
     for (const auto& p : peers_) {
       if (p.dials) p.dials->dial();
     }
-    for (const auto& l : listeners_)
-      log(log_level::info, "listening on " + to_uri(l->acceptor.local_endpoint()));
-    if (!listeners_.empty()) {
+    for (const auto& l : listeners_) log(log_level::info, "listening on " + uri_of(*l));
+    if (std::any_of(listeners_.begin(), listeners_.end(),
+                    [](const auto& l) { return l->kind == scheme::plain; })) {
       log(log_level::warning,
           "plain TCP: every application is the one principal 'anonymous', so what is promised about other "
           "principals "
@@ -101,8 +139,7 @@ void site_core::stop() {
   run([&] {
     if (std::exchange(stopped_, true)) return;
     for (const auto& l : listeners_) {
-      std::error_code ignored;
-      l->acceptor.close(ignored);
+      close(*l);
       l->pause.cancel();
     }
     for (const auto& p : peers_) {
@@ -120,9 +157,7 @@ std::vector<std::string> site_core::addresses() {
   const std::lock_guard lock{mutex_};
   std::vector<std::string> uris;
   for (const auto& l : listeners_) {
-    std::error_code error;
-    const auto endpoint = l->acceptor.local_endpoint(error);
-    if (!error) uris.push_back(to_uri(endpoint));
+    if (l->acceptor.is_open()) uris.push_back(uri_of(*l));
   }
   return uris;
 }
@@ -136,19 +171,71 @@ void site_core::log(log_level level, const std::string& line) const {
 result<void> site_core::listen(const std::string& uri, std::string* why) {
   const auto address = parse_address(uri, why);
   if (!address) return address.error();
-  const auto endpoints = resolve(*address, options_.allow_insecure ? reach::anywhere : reach::loopback, why);
+  if (address->kind == scheme::tls && !tls_) {
+    return fail(why, uri + " needs a certificate, and none is given", status::invalid_argument);
+  }
+  const auto endpoints =
+      endpoints_of(*address, options_.allow_insecure ? reach::anywhere : reach::loopback, why);
   if (!endpoints) return endpoints.error();
 
   auto l = std::make_shared<listener>(context());
-  const tcp::endpoint endpoint = endpoints->front();
+  l->kind = address->kind;
+  const endpoint& where = endpoints->front();
   std::error_code error;
-  l->acceptor.open(endpoint.protocol(), error);
-  if (!error) l->acceptor.set_option(tcp::acceptor::reuse_address{true}, error);
-  if (!error) l->acceptor.bind(endpoint, error);
-  if (!error) l->acceptor.listen(tcp::acceptor::max_listen_connections, error);
-  if (error) return fail(why, "cannot listen on " + uri + ": " + error.message(), error);
+  l->acceptor.open(where.protocol(), error);
+  if (l->kind == scheme::unix_socket) {
+    if (!error) error = bind_file(*l, where, address->path);
+  } else {
+    if (!error) l->acceptor.set_option(asio::socket_base::reuse_address{true}, error);
+    if (!error) l->acceptor.bind(where, error);
+  }
+  if (!error) l->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) {
+    close(*l);
+    // Asio's category for the system's numbers does not compare with std::errc
+    return fail(why, "cannot listen on " + uri + ": " + error.message(),
+                std::error_code{error.value(), std::system_category()});
+  }
   listeners_.push_back(std::move(l));
   return {};
+}
+
+/// Makes the file of a Unix socket with the permissions that it is to have; there is no moment with others.
+std::error_code site_core::bind_file(listener& l, const endpoint& where, const std::string& path) const {
+  const mode_t mode = options_.unix_mode & (S_IRWXU | S_IRWXG | S_IRWXO);
+  static_cast<void>(::fchmod(l.acceptor.native_handle(), mode));  // bind() takes the file's from here
+  std::error_code error;
+  l.acceptor.bind(where, error);
+  if (error == asio::error::address_in_use && is_abandoned(where, path)) {
+    ::unlink(path.c_str());
+    l.acceptor.bind(where, error);
+  }
+  if (error) return error;
+  if (::chmod(path.c_str(), mode) != 0) error.assign(errno, std::system_category());  // what the umask took
+  struct stat made {};
+  if (::lstat(path.c_str(), &made) == 0) {
+    l.path = path;
+    l.device = made.st_dev;
+    l.inode = made.st_ino;
+  }
+  return error;
+}
+
+void site_core::close(listener& l) const {
+  std::error_code ignored;
+  l.acceptor.close(ignored);
+  struct stat found {};
+  if (!l.path.empty() && ::lstat(l.path.c_str(), &found) == 0 && found.st_dev == l.device &&
+      found.st_ino == l.inode) {
+    ::unlink(l.path.c_str());
+  }
+  l.path.clear();
+}
+
+std::string site_core::uri_of(const listener& l) const {
+  std::error_code error;
+  const auto where = l.acceptor.local_endpoint(error);
+  return error ? std::string{} : to_uri(where, l.kind);
 }
 
 std::size_t site_core::most_transports() const noexcept {
@@ -161,11 +248,15 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
     l->held = true;
     return;
   }
-  l->acceptor.async_accept([self = self(), l](const std::error_code& error, tcp::socket socket) {
+  l->acceptor.async_accept([self = self(), l](const std::error_code& error, stream_protocol::socket socket) {
     self->run([&] {
       if (self->stopped_) return;
       if (!error) {
-        std::make_shared<connection>(self, std::move(socket))->open(self->now() + self->wait().silence);
+        // from here on it is read and written by hand, and watched in batches
+        channel c{socket.release(), l->kind};
+        if (l->kind != scheme::tls || c.accept(*self->tls_)) {
+          std::make_shared<connection>(self, std::move(c))->open();
+        }
       } else if (error != asio::error::connection_aborted && error != asio::error::operation_aborted) {
         // out of descriptors or memory: those who are connected go on
         self->log(log_level::warning, "cannot accept: " + error.message());
@@ -203,7 +294,7 @@ void site_core::on_drop(const transport& which, const std::string& why) {
 
 connection_id site_core::add_application(connection& c) {
   if (application_count_ >= bounds().max_connections) return 0;
-  const connection_id id = service_->connect(std::string{anonymous_principal});
+  const connection_id id = service_->connect(c.other_end().principal());
   if (id >= applications_.size()) applications_.resize(id + 1, nullptr);
   applications_[id] = &c;
   ++application_count_;
@@ -225,14 +316,22 @@ result<void> site_core::add_peer(const peer_options& p, std::string* why) {
       p.link.peer.size() > wire::peer_bounds::name) {
     return fail(why, name + ": a node id and a link's name have 1 to 255 octets", status::invalid_argument);
   }
+  if (is_tls_only(p) && !tls_) {
+    return fail(why, name + " is believed over TLS only, and this site has no certificate",
+                status::invalid_argument);
+  }
   peer_state state;
   state.options = p;
   if (dials(options_.manager.node, p.link.peer)) {
     const auto address = parse_address(p.address, why);
     if (!address) return address.error();
+    if (is_tls_only(p) && address->kind != scheme::tls) {
+      return fail(why, name + " is believed over TLS only: its address has to be qkd004s://",
+                  status::invalid_argument);
+    }
     const reach allowed = options_.allow_insecure ? reach::anywhere : reach::loopback;
     std::error_code named;
-    if (static_cast<void>(asio::ip::make_address(address->host, named)); !named) {
+    if (static_cast<void>(asio::ip::make_address(address->host, named)); !named && !address->host.empty()) {
       if (const auto checked = resolve(*address, allowed, why); !checked) return checked.error();
     }
     const auto link = static_cast<link_id>(peers_.size());
@@ -240,17 +339,13 @@ result<void> site_core::add_peer(const peer_options& p, std::string* why) {
     o.address = *address;
     o.allowed = allowed;
     o.timeout = options_.timeouts.dial;
-    o.connected = [this, link](tcp::socket socket) {
-      auto c = std::make_shared<connection>(self(), std::move(socket));
-      c->open(now() + wait().silence);
-      adopt(*c, link);
+    o.connected = [this, link](channel c) {
+      if (c.kind() == scheme::tls && !c.dial(*tls_, {identity_of_peer(peers_[link].options), {}})) {
+        return missed(link, "no memory for TLS");
+      }
+      std::make_shared<connection>(self(), std::move(c), link)->open();
     };
-    o.failed = [this, link](const std::string& reason) {
-      peer_state& peer = peers_[link];
-      const auto level =
-          std::exchange(peer.last_failure, reason) == reason ? log_level::debug : log_level::warning;
-      log(level, "cannot reach " + peer.options.link.peer + " at " + peer.options.address + ": " + reason);
-    };
+    o.failed = [this, link](const std::string& reason) { cannot_reach(link, reason); };
     state.dials = std::make_shared<dialer>(shared_from_this(), std::move(o));
   }
   const auto added = manager_->add_link(p.link, *p.source);
@@ -268,9 +363,49 @@ void site_core::welcome(connection& c, std::span<const std::byte> hello) {
   });
   if (it == peers_.end()) return c.refuse(status::not_authorized, "no such peer and link is configured here");
   if (it->dials) return c.refuse(status::not_authorized, "this site dials that peer");
+  if (const auto doubt = distrust(c, it->options); !doubt.empty()) {
+    return c.refuse(status::not_authorized, "it says that it is peer " + theirs.node + ", but " + doubt);
+  }
   const auto link = static_cast<link_id>(it - peers_.begin());
   adopt(c, link);
   receive(link, std::move(**message));
+}
+
+/// Why that connection cannot be the peer's, if it cannot.
+std::string site_core::distrust(const connection& c, const peer_options& p) const {
+  const channel& there = c.other_end();
+  if (there.is_tls()) {
+    const std::string uri = there.uri();
+    if (uri == identity_of_peer(p)) return {};
+    return (uri.empty() ? "its certificate has no SAN URI" : "its certificate is that of " + uri) +
+           " and not of " + identity_of_peer(p);
+  }
+  if (is_tls_only(p)) return "not over TLS";
+  if (there.kind() != scheme::unix_socket) return {};
+  const auto user = there.uid();
+  if (user && (*user == ::geteuid() || *user == 0)) return {};
+  return "it runs as another user";
+}
+
+void site_core::reached(connection& c, link_id link) {
+  if (stopped_) return;
+  if (const auto doubt = distrust(c, peers_[link].options); !doubt.empty()) {
+    c.finish(doubt);
+    return missed(link, doubt);
+  }
+  adopt(c, link);
+}
+
+void site_core::missed(link_id link, const std::string& why) {
+  if (stopped_) return;
+  cannot_reach(link, why);
+  peers_[link].dials->dial_later();
+}
+
+void site_core::cannot_reach(link_id link, const std::string& why) {
+  peer_state& p = peers_[link];
+  const auto level = std::exchange(p.last_failure, why) == why ? log_level::debug : log_level::warning;
+  log(level, "cannot reach " + p.options.link.peer + " at " + p.options.address + ": " + why);
 }
 
 void site_core::adopt(connection& c, link_id link) {

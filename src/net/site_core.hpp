@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <asio/ip/tcp.hpp>
+#include <asio/basic_socket_acceptor.hpp>
 #include <asio/steady_timer.hpp>
+
+#include <sys/types.h>
 
 #include <chrono>
 #include <cstddef>
@@ -45,12 +47,19 @@ class site_core final : public turns, private key_manager::events {
   void welcome(connection& c, std::span<const std::byte> hello);
   void receive(link_id link, peer::message&& m);
   void remove_peer(const connection& c, link_id link, const std::string& why);
+  /// A connection that was made for that link is open, or has come to nothing.
+  void reached(connection& c, link_id link);
+  void missed(link_id link, const std::string& why);
   ///@}
 
  private:
   struct listener {
     explicit listener(asio::io_context& context) : acceptor{context}, pause{context} {}
-    asio::ip::tcp::acceptor acceptor;
+    asio::basic_socket_acceptor<stream_protocol> acceptor;
+    scheme kind = scheme::plain;
+    std::string path;  ///< the file of a Unix socket, which is removed in the end if it is still this one's
+    dev_t device = 0;
+    ino_t inode = 0;
     asio::steady_timer pause;
     bool held = false;  ///< too many connections: accepts nobody
   };
@@ -86,10 +95,15 @@ class site_core final : public turns, private key_manager::events {
   void on_drop(const transport& which, const std::string& why) override;
 
   [[nodiscard]] result<void> listen(const std::string& uri, std::string* why);
+  [[nodiscard]] std::error_code bind_file(listener& l, const endpoint& where, const std::string& path) const;
+  void close(listener& l) const;
+  [[nodiscard]] std::string uri_of(const listener& l) const;
   [[nodiscard]] result<void> add_peer(const peer_options& p, std::string* why);
   void accept(const std::shared_ptr<listener>& l);
   void accept_later(const std::shared_ptr<listener>& l);
   void adopt(connection& c, link_id link);
+  void cannot_reach(link_id link, const std::string& why);
+  [[nodiscard]] std::string distrust(const connection& c, const peer_options& p) const;
   void arm(time_point deadline);
 
   [[nodiscard]] std::shared_ptr<site_core> self() {
@@ -99,7 +113,8 @@ class site_core final : public turns, private key_manager::events {
 
   site_options options_;
   std::unique_ptr<key_service> service_;
-  key_manager* manager_ = nullptr;  ///< the service; null with a self_link
+  std::shared_ptr<const tls_context> tls_;  ///< null: no TLS
+  key_manager* manager_ = nullptr;          ///< the service; null with a self_link
   std::vector<std::shared_ptr<listener>> listeners_;
   std::vector<connection*> applications_;  ///< by connection_id
   std::size_t application_count_ = 0;

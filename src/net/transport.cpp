@@ -1,22 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/transport.hpp"
 
-#include <errno.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
-#include "net/address.hpp"
 #include "net/socket_options.hpp"
 
 namespace qkd004::net {
 
 namespace {
-
-using asio::ip::tcp;
 
 /// A batch of answers is sent when it has grown to this, so that large keys do not pile up.
 constexpr std::size_t flush_octets = 64 * 1024;
@@ -26,23 +18,40 @@ constexpr std::size_t max_backlog = std::size_t{64} << 20;
 
 }  // namespace
 
-transport::transport(std::shared_ptr<turns> site, tcp::socket socket) : site_{std::move(site)} {
-  std::error_code error;
-  if (const auto endpoint = socket.remote_endpoint(error); !error) remote_ = to_uri(endpoint);
-  descriptor_ = socket.release();  // from here on it is read and written by hand, and watched in batches
-  set_options(descriptor_, application_liveness);
+transport::transport(std::shared_ptr<turns> site, channel c)
+    : site_{std::move(site)}, channel_{std::move(c)}, remote_{channel_.remote()} {
+  if (channel_.kind() != scheme::unix_socket) set_options(descriptor(), application_liveness);
 }
 
-transport::~transport() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+transport::~transport() = default;
 
-void transport::open(time_point deadline) {
+void transport::open() {
   site_->add(shared_from_this());
-  read_deadline_ = deadline;
-  site_->watch(deadline);
+  step_ = channel_.is_tls() ? step::securing : step::open;
+  read_deadline_ = site_->now() + (channel_.is_tls() ? site_->wait().handshake : site_->wait().silence);
+  site_->watch(read_deadline_);
   interest_ = readiness::input;
-  if (const auto error = site_->ready_.add(descriptor_, this, interest_)) fail(error.message());
+  if (const auto error = site_->ready_.add(descriptor(), this, interest_)) return fail(error.message());
+  if (step_ == step::securing) return secure();
+  on_open();
+}
+
+/// The next step of the handshake.
+void transport::secure() {
+  site_->unsettle(*this);
+  const io_state state = channel_.handshake();
+  blocked_ = state == io_state::want_write;
+  if (state == io_state::failed) {
+    const std::string why = channel_.failure().words;
+    on_refused(why);
+    return finish(why);  // and not fail(): so that TLS's own word for it arrives
+  }
+  if (state != io_state::progress) return;
+  step_ = step::open;
+  read_deadline_ = site_->now() + site_->wait().silence;
+  site_->watch(read_deadline_);
+  on_open();
+  if (channel_.has_more()) on_readable();
 }
 
 wire::out_buffer& transport::out() {
@@ -54,12 +63,12 @@ wire::out_buffer& transport::out() {
 void transport::fail(std::string why) {
   if (failed_ || step_ == step::closed) return;
   failed_ = true;
-  if (step_ == step::open) why_ = std::move(why);
+  if (step_ <= step::open) why_ = std::move(why);
   site_->unsettle(*this);
 }
 
 void transport::finish(std::string why) {
-  if (step_ != step::open) return;
+  if (step_ != step::open && step_ != step::securing) return;
   step_ = step::finishing;
   why_ = std::move(why);
   site_->unsettle(*this);
@@ -68,6 +77,8 @@ void transport::finish(std::string why) {
 void transport::on_ready(std::uint32_t events) {
   if (step_ == step::closed) return;
   if ((events & readiness::output) != 0) blocked_ = false;
+  channel_.readable();
+  if (step_ == step::securing) return secure();
   if ((interest_ & readiness::input) != 0) return on_readable();
   if ((events & readiness::broken) != 0) fail("the connection broke");
   site_->unsettle(*this);
@@ -80,23 +91,29 @@ void transport::show_interest() {
   if (step_ != step::open || may_read()) wanted |= readiness::input;
   if (wanted == interest_) return;
   interest_ = wanted;
-  site_->ready_.change(descriptor_, this, interest_);
+  site_->ready_.change(descriptor(), this, interest_);
 }
 
 void transport::on_readable() {
   auto& scratch = site_->scratch_;
-  const ssize_t got = ::recv(descriptor_, scratch.data(), scratch.size(), MSG_DONTWAIT);
   site_->unsettle(*this);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (got <= 0) return fail(got == 0 ? "closed by the other end" : std::system_category().message(errno));
-  const auto count = static_cast<std::size_t>(got);
-  if (step_ == step::open) {
-    if (silent_) {
-      silent_ = false;
-      read_deadline_ = time_point::max();
-    }
-    take({scratch.data(), count});
+  if (step_ != step::open) {
+    const auto dropped = channel_.discard(scratch);
+    if (dropped.state == io_state::closed || dropped.state == io_state::failed) fail({});
+    return;
   }
+  const auto got = channel_.read(scratch);
+  if (got.count == 0) {
+    if (got.state == io_state::want_write) blocked_ = true;  // TLS has to say something first
+    if (got.state != io_state::closed && got.state != io_state::failed) return;
+    flush();  // answers to what came in the same turn
+    return fail(got.state == io_state::closed ? "closed by the other end" : channel_.failure().words);
+  }
+  if (silent_) {
+    silent_ = false;
+    read_deadline_ = time_point::max();
+  }
+  take({scratch.data(), got.count});
 }
 
 void transport::take(std::span<const std::byte> input) {
@@ -152,18 +169,20 @@ void transport::settle() {
   if (step_ == step::closed) return;
   if (!failed_) flush();
   if (failed_) return close();
+  if (step_ == step::securing) return show_interest();
   if (step_ == step::open) {
     if (!held_.empty() && may_read()) {
       take({});
       if (out_ || failed_ || step_ != step::open) site_->unsettle(*this);
     }
+    if (step_ == step::open && !failed_ && channel_.has_more() && may_read()) on_readable();
     return show_interest();
   }
   end(why_);
   if (step_ == step::finishing && unsent() == 0) {
     // A close with unread input would send a reset, and the other end might never see the last frame: so say that
     // this was all, and wait a little for the other end to close.
-    ::shutdown(descriptor_, SHUT_WR);
+    channel_.end_output();
     step_ = step::lingering;
     read_deadline_ = site_->now() + site_->wait().linger;
     site_->watch(read_deadline_);
@@ -179,10 +198,8 @@ void transport::flush() {
     const bool old = backlog_sent_ < backlog_.size();
     const auto octets =
         old ? std::span<const std::byte>{backlog_}.subspan(backlog_sent_) : std::as_const(*out_).pending();
-    const ssize_t taken = ::send(descriptor_, octets.data(), octets.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (taken < 0 && errno == EINTR) continue;
-    if (taken < 0 && errno != EAGAIN) return fail(std::system_category().message(errno));
-    const auto count = taken < 0 ? std::size_t{0} : static_cast<std::size_t>(taken);
+    const auto [state, count] = channel_.write(octets);
+    if (state == io_state::failed) return fail(channel_.failure().words);
     blocked_ = count < octets.size();
     if (!old) {
       out_->consume(count);
@@ -223,7 +240,7 @@ void transport::close() {
   if (step_ == step::closed) return;
   end(why_);
   step_ = step::closed;
-  ::close(std::exchange(descriptor_, -1));
+  channel_.close();
   if (out_) {
     out_->clear();
     site_->give_back(std::move(out_));

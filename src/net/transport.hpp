@@ -1,9 +1,7 @@
-// transport: one TCP connection of a site: hands over complete frames, and sends what was appended, in one write per
-// turn. Knows nothing of what the frames say.
+// transport: one connection of a site: hands over complete frames, and sends what was appended, in one write per turn.
+// Knows nothing of what the frames say.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-
-#include <asio/ip/tcp.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/channel.hpp"
 #include "net/turn.hpp"
 #include "qkd004/clock.hpp"
 #include "wire/frame.hpp"
@@ -24,13 +23,13 @@ namespace qkd004::net {
 /// Order of calls: `open (out send)* [finish] [fail]`.
 class transport : public std::enable_shared_from_this<transport> {
  public:
-  transport(std::shared_ptr<turns> site, asio::ip::tcp::socket socket);
+  transport(std::shared_ptr<turns> site, channel c);
   transport(const transport&) = delete;
   transport& operator=(const transport&) = delete;
   virtual ~transport();
 
-  /// Begins to read. `deadline`: when the first octet has to be there.
-  void open(time_point deadline);
+  /// Begins with the handshake, if the channel has one, and to read.
+  void open();
 
   /// Where to append frames; they are sent when the turn ends.
   wire::out_buffer& out();
@@ -52,11 +51,16 @@ class transport : public std::enable_shared_from_this<transport> {
   [[nodiscard]] turns& site() const noexcept { return *site_; }
   /// Sends already what was appended, if it has become much.
   void relieve();
-  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+  [[nodiscard]] int descriptor() const noexcept { return channel_.descriptor(); }
+  [[nodiscard]] const channel& carrier() const noexcept { return channel_; }
 
  private:
   friend class turns;
 
+  /// Once, before any frame: the other end is who it says.
+  virtual void on_open() = 0;
+  /// The handshake came to nothing; on_end() follows.
+  virtual void on_refused(const std::string& why) = 0;
   virtual void on_frame(const wire::frame_header& header, std::span<const std::byte> payload) = 0;
   /// The octets are no frame; the connection can only finish().
   virtual void on_bad_frame(wire::frame_state state, const wire::frame_header& header) = 0;
@@ -65,9 +69,10 @@ class transport : public std::enable_shared_from_this<transport> {
   /// Once, when the connection is of no more use. Not from inside out(), fail() or finish().
   virtual void on_end(const std::string& why) = 0;
 
-  enum class step : std::uint8_t { open, finishing, lingering, closed };
+  enum class step : std::uint8_t { securing, open, finishing, lingering, closed };
 
   void on_ready(std::uint32_t events);
+  void secure();
   void on_readable();
   void show_interest();
   void take(std::span<const std::byte> input);
@@ -83,7 +88,7 @@ class transport : public std::enable_shared_from_this<transport> {
   }
 
   std::shared_ptr<turns> site_;
-  int descriptor_;
+  channel channel_;
   std::uint32_t interest_ = 0;  ///< events asked for
   std::string remote_;
 

@@ -21,10 +21,30 @@ TEST_CASE("address: reads host and port when they are there") {
 }
 
 TEST_CASE("address: names what is wrong when it is no address of ours") {
-  for (const char* const uri :
-       {"", "127.0.0.1:4000", "qkd004:127.0.0.1", "qkd004://", "qkd004://:1", "qkd004://h:", "qkd004://h:x",
-        "qkd004://h:65536", "qkd004://h:-1", "qkd004://h:1x", "qkd004://[::1", "qkd004://[::1]1",
-        "qkd004://a@h:1", "qkd004://h/path", "http://h:1", "qkd004s://h:1", "unix:/tmp/x"}) {
+  for (const char* const uri : {"",
+                                "127.0.0.1:4000",
+                                "qkd004:127.0.0.1",
+                                "qkd004://",
+                                "qkd004://:1",
+                                "qkd004://h:",
+                                "qkd004://h:x",
+                                "qkd004://h:65536",
+                                "qkd004://h:-1",
+                                "qkd004://h:1x",
+                                "qkd004://[::1",
+                                "qkd004://[::1]1",
+                                "qkd004://a@h:1",
+                                "qkd004://h/path",
+                                "http://h:1",
+                                "qkd004s://h:x",
+                                "qkd004s:h",
+                                "qkd004s://",
+                                "unix:",
+                                "unix:/",
+                                "unix:tmp/x",
+                                "unix:/tmp/",
+                                "unix://host/tmp/x",
+                                "unix:////"}) {
     CAPTURE(uri);
     std::string why;
     const auto address = parse_address(uri, &why);
@@ -32,6 +52,38 @@ TEST_CASE("address: names what is wrong when it is no address of ours") {
     CHECK(address.error() == std::errc::invalid_argument);
     CHECK_FALSE(why.empty());
   }
+}
+
+TEST_CASE("address: reads what carries the frames from its scheme") {
+  const auto plain = parse_address("qkd004://h");
+  REQUIRE(plain);
+  CHECK(plain->kind == scheme::plain);
+  const auto tls = parse_address("qkd004s://h");
+  REQUIRE(tls);
+  CHECK(tls->kind == scheme::tls);
+  CHECK(tls->host == "h");
+  CHECK(tls->port == default_port);
+  for (const char* const uri : {"unix:/run/qkd004", "unix:///run/qkd004"}) {
+    const auto file = parse_address(uri);
+    REQUIRE(file);
+    CHECK(file->kind == scheme::unix_socket);
+    CHECK(file->path == "/run/qkd004");
+    CHECK(to_uri(endpoints_of(*file, reach::loopback)->front(), scheme::unix_socket) == "unix:/run/qkd004");
+  }
+}
+
+TEST_CASE("address: says how long a path may be when one is longer") {
+  const std::string longest = "unix:/" + std::string(106, 'x');
+  CHECK(parse_address(longest));
+  std::string why;
+  CHECK_FALSE(parse_address(longest + "x", &why));
+  CHECK(why.find("108 octets, and at most 107") != std::string::npos);
+}
+
+TEST_CASE("address: goes anywhere with TLS") {
+  const auto far = endpoints_of(*parse_address("qkd004s://[2001:db8::1]:1"), reach::loopback);
+  REQUIRE(far);
+  CHECK(to_uri(far->front(), scheme::tls) == "qkd004s://[2001:db8::1]:1");
 }
 
 TEST_CASE("address: stays on loopback unless it may go anywhere") {

@@ -29,8 +29,11 @@ enum class log_level : std::uint8_t { debug, info, warning, error };
 struct peer_options {
   key_manager::link_options link;  ///< name, node id of the peer, what it leads to
   std::string address;             ///< URI of the peer's listener; the site with the lower node id dials it
-  std::string identity;            ///< the SAN URI its certificate must have; empty: `qkd://<node>`
   std::shared_ptr<key_source> source;  ///< this end of the link's key source
+  /// SAN URI that the peer's certificate must have; empty: `qkd://<node id of the peer>`. With one, or an address
+  /// `qkd004s:`, the peer is believed over TLS only; else over plain TCP too, and over a Unix socket if it runs as this
+  /// process's user or root.
+  std::string identity;
 };
 
 /// How long a site waits for the other end of a connection before it gives it up.
@@ -45,12 +48,19 @@ struct site_timeouts {
 
 struct site_options {
   key_manager::options manager;
-  secret_options memory;            ///< where every key of this site lives
-  std::vector<std::string> listen;  ///< URIs; port 0 takes a free one, see site::addresses()
-  bool allow_insecure = false;      ///< plain TCP off loopback
-  unsigned unix_mode = 0600;        ///< permissions of the files of Unix sockets: who may connect there
-  std::optional<tls_options> tls;   ///< for `qkd004s` listeners and peers
-  std::vector<access_rule> access;  ///< who may open streams between which URIs
+  secret_options memory;  ///< where every key of this site lives
+  /// URIs: `qkd004://host:port` (plain TCP), `qkd004s://host:port` (TLS), `unix:/path`; port 0 takes a free one, see
+  /// site::addresses(). The file of a Unix socket that nobody listens on any more is replaced.
+  std::vector<std::string> listen;
+  bool allow_insecure = false;  ///< plain TCP off loopback
+  unsigned unix_mode = 0600;    ///< permissions of the files of Unix sockets: who may connect there
+  /// For `qkd004s:`, listeners and peers. The certificate is shown to applications, as a server, and to peers that this
+  /// site dials, as a client.
+  std::optional<tls_options> tls;
+  /// Who may open which stream; only these rows decide. Without rows, a caller over TLS may open streams whose URI at
+  /// this site equals the SAN URI of its certificate, a process of this process's user or of root on a Unix socket any,
+  /// other processes none, and everyone on plain TCP any. manager.may_open, if set, decides instead of all that.
+  std::vector<access_rule> access;
   std::vector<peer_options> peers;
   bool self_link = false;  ///< is its own peer (D17) and has no other
   site_timeouts timeouts;
@@ -67,6 +77,10 @@ struct site_options {
 ///     if (!site.start(&why)) return fail(why);
 ///     context.run();
 ///
+/// The principal of an application (see key_service::connect) is `tls:<issuer>#<SAN URI>` over TLS, with the issuer's
+/// name as RFC 2253 writes it and `#` in it as `\23`, or `tls:<issuer>#spki:<SHA-256 of the public key>` where the
+/// certificate has no such URI; of several URIs the first counts. It is `unix:uid:N` on a Unix socket, and
+/// anonymous_principal over plain TCP.
 /// Beyond limits::max_connections applications get an error frame, and with 64 connections more nobody is accepted
 /// until one has gone. Out of descriptors, it tries again after a while.
 /// Order of calls: `start stop`; the destructor stops too.
@@ -80,8 +94,9 @@ class site {
   site& operator=(const site&) = delete;
 
   /// Binds every listener and begins to dial peers. `why`, if given, receives a sentence on failure.
-  /// Returns invalid_argument (a URI, plain TCP off loopback without allow_insecure, a peer, self_link and peers), or
-  /// the system's error of a listener.
+  /// Returns invalid_argument (a URI, plain TCP off loopback without allow_insecure, a peer, self_link and peers, what a
+  /// file of `tls` holds), permission_denied (a file of `tls` that may not be read, or may be by too many), or the
+  /// system's error of a listener or a file.
   [[nodiscard]] result<void> start(std::string* why = nullptr);
 
   /// Answers what waits, closes every connection and wipes all key. The io_context runs out of work afterwards.
