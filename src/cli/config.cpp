@@ -33,6 +33,8 @@ constexpr std::int64_t kib = 1024;
 constexpr std::int64_t mib = 1024 * kib;
 constexpr std::int64_t gib = 1024 * mib;
 
+constexpr std::string_view needs_tls = "needs [tls], which names the certificate, the key and the authority";
+
 /// What is wrong with the file, and where.
 class problems {
  public:
@@ -164,6 +166,24 @@ class section {
     return section{*node->as_table(), full(key), problems_};
   }
 
+  /// Tables within this one that are written [[key]], as often as they are there.
+  template <class Read>
+  void tables(std::string_view key, Read&& read) {
+    const toml::node* const list = find(key, toml::node_type::array);
+    if (list == nullptr) return;
+    // an empty list would be as if the key were not there, and that is not what it looks like
+    if (list->as_array()->empty()) complain(*list, key, "is empty");
+    for (const toml::node& element : *list->as_array()) {
+      if (!element.is_table()) {
+        complain(element, key, fmt::format("is written [[{}]]", full(key)));
+        continue;
+      }
+      section s{*element.as_table(), full(key), problems_};
+      read(s);
+      s.done();
+    }
+  }
+
   void done() {
     for (const auto& [key, node] : table_) {
       if (known_.contains(key.str())) continue;
@@ -201,6 +221,11 @@ std::string wrong_with_address(const std::string& uri) {
   return net::parse_address(uri, &why) ? std::string{} : why;
 }
 
+bool over_tls(const std::string& uri) {
+  const auto address = net::parse_address(uri);
+  return address && address->kind == net::scheme::tls;
+}
+
 std::string wrong_with_pattern(const std::string& text) {
   return text.empty() ? "has an empty string" : std::string{};
 }
@@ -216,7 +241,11 @@ class reader {
     net::site_options& site = config.site;
 
     node(top, "node", site.manager.node);
-    top.texts("listen", site.listen, wrong_with_address);
+    top.texts("listen", site.listen, [&](const std::string& uri) {
+      std::string wrong = wrong_with_address(uri);
+      if (over_tls(uri) && !top.has("tls")) wrong = fmt::format("'{}' {}", uri, needs_tls);
+      return wrong;
+    });
     if (!top.has("listen")) top.complain("listen", "is missing");
     if (const auto* list = root.get_as<toml::array>("listen"); list != nullptr && list->empty()) {
       top.complain("listen", "has no address");
@@ -225,6 +254,9 @@ class reader {
     top.flag("allow_insecure", site.allow_insecure);
     top.flag("insist_on_peer", site.manager.insist_on_peer);
     top.flag("self_link", site.self_link);
+    top.number("unix_mode", site.unix_mode, {0, 0777});
+    tls(top, site.tls);
+    access(top, site.access);
     memory(top, site.memory);
     limits(top, site.manager.limits);
     timeouts(top, site.timeouts);
@@ -249,6 +281,27 @@ class reader {
     s->number("bytes", o.bytes, {64 * kib, 64 * gib});
     s->flag("allow_unlocked", o.allow_unlocked);
     s->done();
+  }
+
+  void tls(section& top, std::optional<net::tls_options>& o) {
+    auto s = top.sub("tls");
+    if (!s) return;
+    auto& tls = o.emplace();
+    path(*s, "certificate", tls.certificate, presence::required);
+    path(*s, "key", tls.key, presence::required);
+    path(*s, "authority", tls.authority, presence::required);
+    s->flag("allow_tls_1_2", tls.allow_tls_1_2);
+    s->done();
+  }
+
+  static void access(section& top, std::vector<net::access_rule>& rules) {
+    top.tables("access", [&](section& s) {
+      net::access_rule rule;
+      s.text("identity", rule.identity, presence::required);
+      s.text("local", rule.local);
+      s.text("remote", rule.remote);
+      rules.push_back(std::move(rule));
+    });
   }
 
   static void limits(section& top, qkd004::limits& o) {
@@ -280,22 +333,13 @@ class reader {
     s->milliseconds("unsent_ms", o.unsent);
     s->milliseconds("linger_ms", o.linger);
     s->milliseconds("dial_ms", o.dial);
+    s->milliseconds("handshake_ms", o.handshake);
     s->done();
   }
 
   void peers(section& top, site_config& config) {
-    const toml::node* const list = top.find("peer", toml::node_type::array);
-    if (list == nullptr) return;
     std::set<std::string, std::less<>> seen;
-    for (const toml::node& element : *list->as_array()) {
-      if (!element.is_table()) {
-        top.complain(element, "peer", "is written [[peer]]");
-        continue;
-      }
-      section s{*element.as_table(), "peer", problems_};
-      peer(s, config, seen);
-      s.done();
-    }
+    top.tables("peer", [&](section& s) { peer(s, config, seen); });
   }
 
   void peer(section& s, site_config& config, std::set<std::string, std::less<>>& seen) {
@@ -320,12 +364,21 @@ class reader {
         s.complain("address", wrong);
       } else if (net::parse_address(p.address)->port == 0) {
         s.complain("address", "port 0 cannot be dialled");
+      } else if (over_tls(p.address) && !config.site.tls) {
+        s.complain("address", fmt::format("'{}' {}", p.address, needs_tls));
       }
     } else if (!s.has("address") && !here.empty() && here < p.link.peer) {
       s.complain("address", fmt::format("is missing: '{}' sorts before '{}', so it is this site that dials",
                                         here, p.link.peer));
     }
     s.texts("destinations", p.link.destinations, wrong_with_pattern);
+
+    s.text("identity", p.identity);
+    if (!p.identity.empty() && !config.site.tls) {
+      s.complain("identity", fmt::format("'{}' is proven by a certificate and {}", p.identity, needs_tls));
+    } else if (!p.identity.empty() && !p.address.empty() && !over_tls(p.address)) {
+      s.complain("identity", "is proven over TLS only, and the address is not qkd004s://");
+    }
 
     auto source = s.sub("source");
     if (!source && !s.has("source"))

@@ -21,6 +21,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cli/certs.hpp"
 #include "cli/demo_report.hpp"
 #include "cli/print.hpp"
 #include "cli/process.hpp"
@@ -116,6 +117,8 @@ struct end {
   actor daemon;
   actor application;
   std::string address;
+  credentials site_shows;  ///< without TLS nobody shows anything
+  credentials application_shows;
   application_report report;
 
   end(const std::string& site_name, const std::string& application_name)
@@ -130,6 +133,7 @@ class demonstration {
   exit_code run() {
     put(fmt::format("two sites and two applications, each a process of its own; {} keys of {} octets\n",
                     options_.count, options_.chunk));
+    if (options_.tls) certify();
     start_sites();
     start_applications();
     collect();
@@ -137,6 +141,26 @@ class demonstration {
   }
 
  private:
+  /// The authority is as short-lived as the folder that it is in.
+  void certify() {
+    certs_options o{folder_.path("certs")};
+    o.node_a = a_.site;
+    o.node_b = b_.site;
+    o.applications = {a_.uri(), b_.uri()};
+    o.hosts = {"127.0.0.1"};
+    o.days = 1;
+    std::string why;
+    auto made = create_certs(o, &why);
+    if (!made) throw failure{why};
+    authority_ = made->at(0).certificate;
+    a_.site_shows = std::move(made->at(1));
+    b_.site_shows = std::move(made->at(2));
+    a_.application_shows = std::move(made->at(3));
+    b_.application_shows = std::move(made->at(4));
+    put(fmt::format("TLS: an authority made for this certifies {}, {}, {} and {}\n", a_.site_shows.identity,
+                    b_.site_shows.identity, a_.uri(), b_.uri()));
+  }
+
   // --- Sites ---
 
   void start_sites() {
@@ -166,20 +190,34 @@ class demonstration {
 
   void start_site(end& here, const end& there, const std::string& address) {
     const std::string file = folder_.path(here.site + ".toml");
+    std::string tls;
+    std::string identity;
+    if (options_.tls) {
+      tls = fmt::format(
+          "[tls]\n"
+          "certificate = \"certs/{0}.pem\"\n"
+          "key = \"certs/{0}.key\"\n"
+          "authority = \"certs/authority.pem\"\n",
+          here.site);
+      identity = fmt::format("identity = \"{}\"\n", there.site_shows.identity);
+    }
     std::ofstream out{file};
     out << fmt::format(
         "node = \"{}\"\n"
-        "listen = [\"qkd004://127.0.0.1:0\"]\n"
+        "listen = [\"{}://127.0.0.1:0\"]\n"
+        "{}"
         "[memory]\n"
         "allow_unlocked = true\n"
         "[[peer]]\n"
         "node = \"{}\"\n"
         "{}"
+        "{}"
         "[peer.source]\n"
         "kind = \"seeded\"\n"
         "secret_file = \"link.secret\"\n"
         "rate_bps = {}\n",
-        here.site, there.site, address, options_.rate_bps);
+        here.site, options_.tls ? "qkd004s" : "qkd004", tls, there.site, address, identity,
+        options_.rate_bps);
     out.close();
     if (!out) throw failure{"cannot write " + file};
 
@@ -220,6 +258,11 @@ class demonstration {
                                        std::to_string(get_key_time.count()),
                                        "--allow-unlocked"};
     arguments.insert(arguments.end(), more.begin(), more.end());
+    if (options_.tls) {
+      const credentials& shows = here.application_shows;
+      arguments.insert(arguments.end(), {"--certificate", shows.certificate, "--key", shows.key,
+                                         "--authority", authority_, "--server", here.site_shows.identity});
+    }
     if (options_.show_keys) arguments.insert(arguments.end(), {"--show", std::to_string(shown_keys)});
     if (!options_.keep.empty())
       arguments.insert(arguments.end(), {"--out", folder_.path(here.name + ".keys")});
@@ -307,7 +350,10 @@ class demonstration {
 
   exit_code conclude() const {
     const comparison c = compare(a_.report, b_.report, options_.count);
-    put("\n" + table({a_.site, a_.name, a_.report}, {b_.site, b_.name, b_.report}, key_source_) + "\n");
+    put("\n" +
+        table({a_.site, a_.name, a_.report}, {b_.site, b_.name, b_.report}, key_source_,
+              options_.tls ? "TLS 1.3, certificates at both ends" : "") +
+        "\n");
     for (std::size_t i = 0; i < std::min(a_.report.shown.size(), b_.report.shown.size()); ++i) {
       for (const end* e : ends_) {
         const auto& [index, hex] = e->report.shown[i];
@@ -326,6 +372,7 @@ class demonstration {
   held_signals signals_;
   workspace folder_;
   std::string key_source_;
+  std::string authority_;  ///< path of its certificate
   end a_{"site-a", "alice"};
   end b_{"site-b", "bob"};
   std::array<end*, 2> ends_{&a_, &b_};

@@ -100,7 +100,8 @@ std::string index_range(const application_report& report) {
   return range;
 }
 
-std::string table(const table_end& a, const table_end& b, std::string_view key_source) {
+std::string table(const table_end& a, const table_end& b, std::string_view key_source,
+                  std::string_view transport) {
   const auto row = [](std::string_view name, std::string_view at_a, std::string_view at_b,
                       std::string_view verdict) {
     std::string line = fmt::format("  {:<13}{:<22}{:<22}{}", name, at_a, at_b, verdict);
@@ -118,6 +119,7 @@ std::string table(const table_end& a, const table_end& b, std::string_view key_s
   std::string text =
       fmt::format("  {:<13}{}\n  {:<13}{}\n", "KSID",
                   ra.stream ? ra.stream->to_string() : std::string{"none"}, "key source", key_source);
+  if (!transport.empty()) text += fmt::format("  {:<13}{}\n", "transport", transport);
   text += row("", a.site, b.site, "");
   text += row("application", a.application, b.application, "");
   text += row("keys", std::to_string(ra.keys.size()), std::to_string(rb.keys.size()),

@@ -57,8 +57,9 @@ struct table_end {
   const application_report& report;
 };
 
-/// The result for people.
-[[nodiscard]] std::string table(const table_end& a, const table_end& b, std::string_view key_source);
+/// The result for people. `transport` may be empty: then it is not worth a line.
+[[nodiscard]] std::string table(const table_end& a, const table_end& b, std::string_view key_source,
+                                std::string_view transport);
 
 /// `0 to 999`, or what is there if there are gaps.
 [[nodiscard]] std::string index_range(const application_report& report);

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "cli/print.hpp"
+#include "cli/tls_files.hpp"
 #include "qkd004/clock.hpp"
 #include "qkd004/net/connect.hpp"
 
@@ -17,9 +18,22 @@ constexpr std::chrono::milliseconds grace{2'000};  ///< what a wire may take bey
 
 dialled dial(const server_options& o, std::size_t bytes) {
   dialled d{secret_arena{{bytes, o.allow_unlocked}}, nullptr};
+  std::string why;
   net::connect_options options;
   options.allow_insecure = o.allow_insecure;
-  std::string why;
+  options.server = o.server;
+  if (o.tls != net::tls_options{}) {
+    if (!o.uri.starts_with("qkd004s:")) {
+      d.failed =
+          complain(exit_code::usage, "certificates are for qkd004s://, and " + o.uri + " is without TLS");
+      return d;
+    }
+    if (!check_tls_files(o.tls, &why)) {
+      d.failed = complain(exit_code::usage, why);
+      return d;
+    }
+    options.tls = o.tls;
+  }
   auto via = net::connect(o.uri, d.arena, options, &why);
   if (via) {
     d.via = std::move(*via);

@@ -10,12 +10,15 @@
 
 #include "cli/exit_code.hpp"
 #include "qkd004/exchange.hpp"
+#include "qkd004/net/tls.hpp"
 #include "qkd004/secret.hpp"
 
 namespace qkd004::cli {
 
 struct server_options {
   std::string uri;
+  net::tls_options tls;  ///< paths of the certificate, its key, the authority: all three, or none is used
+  std::string server;  ///< SAN URI that the server's certificate must have; empty: it names the host of `uri`
   bool allow_insecure = false;
   bool allow_unlocked = false;
 };

@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 
+#include "cli/certs.hpp"
 #include "cli/demo.hpp"
 #include "cli/demo_application.hpp"
 #include "cli/exit_code.hpp"
@@ -37,9 +38,31 @@ void add_log_level(CLI::App& command, std::string& level, const std::string& wha
       ->default_str(level);
 }
 
+/// Every command of an application has these.
 void add_server(CLI::App& command, server_options& o) {
-  command.add_option("--uri", o.uri, "the key manager, such as qkd004://127.0.0.1:25575")
+  command
+      .add_option(
+          "--uri", o.uri,
+          "the key manager: qkd004://HOST:PORT, over TLS qkd004s://HOST:PORT, or a Unix socket unix:/PATH")
       ->required()
+      ->type_name("URI");
+  auto* const certificate =
+      command.add_option("--certificate", o.tls.certificate, "for TLS: this application's, PEM")
+          ->type_name("FILE");
+  auto* const key = command.add_option("--key", o.tls.key, "its private key, which nobody else may read")
+                        ->type_name("FILE");
+  auto* const authority =
+      command.add_option("--authority", o.tls.authority, "who must have certified the key manager")
+          ->type_name("FILE");
+  for (auto* const one : {certificate, key, authority}) {
+    for (auto* const other : {certificate, key, authority}) {
+      if (one != other) one->needs(other);
+    }
+  }
+  command
+      .add_option("--server", o.server,
+                  "URI in the key manager's certificate, such as qkd://site-a; else it has to name HOST")
+      ->needs(certificate)
       ->type_name("URI");
   command.add_flag("--allow-insecure", o.allow_insecure, "plain TCP off loopback");
   command.add_flag("--allow-unlocked", o.allow_unlocked,
@@ -77,6 +100,7 @@ struct command_line {
   get_options get;
   close_options close;
   std::string secret;
+  certs_options certs;
   demo_options demo;
   application_options application;
 
@@ -90,6 +114,7 @@ struct command_line {
     add_get();
     add_close();
     add_secret();
+    add_certs();
     add_demo();
     add_demo_application();
   }
@@ -193,6 +218,39 @@ struct command_line {
              "secret examples/link.secret");
   }
 
+  void add_certs() {
+    CLI::App& c =
+        add("certs", "Make a certificate authority, and certificates for two sites and their applications",
+            [this] { return cli::certs(certs); });
+    c.add_option("folder", certs.folder, "for the files, of which none may be there yet")
+        ->required()
+        ->type_name("DIR");
+    c.add_option("--node-a", certs.node_a, "node id of one site")
+        ->type_name("NODE")
+        ->default_str(certs.node_a);
+    c.add_option("--node-b", certs.node_b, "node id of the other")
+        ->type_name("NODE")
+        ->default_str(certs.node_b);
+    c.add_option("--application", certs.applications,
+                 "an application's URI, as often as there are some; else alice at one site, bob at the other")
+        ->type_name("URI")
+        ->allow_extra_args(false);
+    c.add_option("--host", certs.hosts,
+                 "name or IP address of the sites, as often as needed; else localhost, 127.0.0.1 and ::1")
+        ->type_name("HOST")
+        ->allow_extra_args(false);
+    c.add_option("--days", certs.days, "how long they are valid")
+        ->check(between(1, 36'500))
+        ->type_name("N")
+        ->default_str("365");
+    end_help(
+        c,
+        "For trials and small set-ups: it signs once, and can neither renew nor revoke. Names on standard\n"
+        "output are of files of mode 0600: NAME.pem and NAME.key of 'authority', the two nodes, and each\n"
+        "application under its name. Keep authority.key offline: with it anybody is any site.",
+        "certs examples/tls/certs");
+  }
+
   void add_demo() {
     CLI::App& c = add("demo", "Show keys travelling between two sites, in four processes",
                       [this] { return cli::demo(demo); });
@@ -207,6 +265,8 @@ struct command_line {
     c.add_option("--rate", demo.rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
         ->type_name("BPS")
         ->default_str("0");
+    c.add_flag("--tls", demo.tls,
+               "over TLS, with certificates made for this, instead of plain TCP on loopback");
     c.add_flag("--show-keys", demo.show_keys, "print the first keys of each end");
     c.add_option("--keep", demo.keep,
                  "a new folder (mode 0700) for configurations, logs and keys, which stays")

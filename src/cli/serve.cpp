@@ -17,6 +17,7 @@
 
 #include "cli/config.hpp"
 #include "cli/print.hpp"
+#include "cli/tls_files.hpp"
 #include "qkd004/net/site.hpp"
 
 namespace qkd004::cli {
@@ -90,6 +91,8 @@ exit_code serve(const serve_options& o) {
                     config->site.listen.size(), config->site.peers.size()));
     return exit_code::ok;
   }
+
+  if (config->site.tls && !check_tls_files(*config->site.tls, &why)) return complain(exit_code::usage, why);
 
   const secret_arena secrets{{secrets_bytes, config->site.memory.allow_unlocked}};
   for (std::size_t i = 0; i < config->key_sources.size(); ++i) {

@@ -58,7 +58,7 @@ class deaf_port {
 
 TEST_CASE("program: prints version and help when asked") {
   CHECK(run({"--version"}).out == "qkd004 0.1.0\n");
-  for (const char* command : {"serve", "open", "get", "close", "secret", "demo"}) {
+  for (const char* command : {"serve", "open", "get", "close", "secret", "certs", "demo"}) {
     INFO(command);
     const auto help = run({command, "--help"});
     CHECK(help.code == 0);
@@ -79,11 +79,25 @@ TEST_CASE("program: exits with 2 when it is used wrongly") {
       {"close", "--uri", "qkd004://127.0.0.1", "--ksid", "00000000-0000-0000-0000-000000000000"},
       {"demo", "--keys", "0"},
       {"secret", "/"},
+      {"certs"},
+      {"certs", "/dev/null"},
+      {"certs", "/nonexistent/folder"},
+      {"certs", "/nonexistent", "--days", "0"},
+      {"certs", "/nonexistent", "--node-a", "a/b"},
       with_ends({"get", "--uri", "qkd004://127.0.0.1", "--ksid", some_ksid, "-n", "0"}),
       with_ends({"get", "--uri", "qkd004://127.0.0.1", "--ksid", some_ksid, "--index", "4294967295"}),
       with_ends({"open", "--uri", "smoke://signals"}),
       with_ends({"open", "--uri", "qkd004://127.0.0.1:70000"}),
       with_ends({"open", "--uri", "qkd004://192.0.2.1:1"}),
+      // all of a certificate, its key and an authority, or none; and nothing of them without TLS
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--certificate", "c", "--key", "k"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--certificate", "c", "--authority",
+       "a"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--key", "k", "--authority", "a"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid, "--server", "qkd://site-a"},
+      {"close", "--uri", "qkd004s://127.0.0.1:1", "--ksid", some_ksid},
+      {"close", "--uri", "qkd004://127.0.0.1:1", "--ksid", some_ksid, "--certificate", "c", "--key", "k",
+       "--authority", "a"},
   };
   for (const auto& arguments : wrong) {
     std::string command;

@@ -57,6 +57,9 @@ TEST_CASE("config: takes the library's defaults when only node and listen are gi
   CHECK(config.site.memory.bytes == defaults.memory.bytes);
   CHECK_FALSE(config.site.memory.allow_unlocked);
   CHECK_FALSE(config.site.allow_insecure);
+  CHECK_FALSE(config.site.tls);
+  CHECK(config.site.access.empty());
+  CHECK(config.site.unix_mode == 0600);
   CHECK(config.site.manager.limits.max_chunk == limits{}.max_chunk);
   CHECK(config.site.timeouts.silence == defaults.timeouts.silence);
 }
@@ -64,10 +67,22 @@ TEST_CASE("config: takes the library's defaults when only node and listen are gi
 TEST_CASE("config: reads every key when all are given") {
   const auto config = good(R"(
 node = "a"
-listen = ["qkd004://127.0.0.1:1", "qkd004://[::1]:2"]
+listen = ["qkd004://127.0.0.1:1", "qkd004://[::1]:2", "qkd004s://0.0.0.0:3", "unix:/run/qkd004/site"]
 local_uris = ["app:x", "app:y*"]
 allow_insecure = true
 insist_on_peer = true
+unix_mode = 0o660
+[tls]
+certificate = "certs/site.pem"
+key = "/secret/site.key"
+authority = "authority.pem"
+allow_tls_1_2 = true
+[[access]]
+identity = "qkd://alice@a"
+local = "qkd://alice@a"
+remote = "qkd://*"
+[[access]]
+identity = "uid:1000"
 [memory]
 bytes = 4_194_304
 allow_unlocked = true
@@ -90,10 +105,12 @@ frame_ms = 2
 unsent_ms = 3
 linger_ms = 4
 dial_ms = 5
+handshake_ms = 6
 [[peer]]
 node = "b"
 link = "ab"
-address = "qkd004://host:9"
+address = "qkd004s://host:9"
+identity = "urn:x"
 destinations = ["c", "app:*"]
 [peer.source]
 kind = "seeded"
@@ -114,7 +131,12 @@ allow_readable = true
 erase = true
 )");
   const auto& site = config.site;
-  CHECK(site.listen.size() == 2);
+  CHECK(site.listen.size() == 4);
+  CHECK(site.unix_mode == 0660);
+  REQUIRE(site.tls);
+  CHECK(*site.tls == net::tls_options{"dir/certs/site.pem", "/secret/site.key", "dir/authority.pem", true});
+  CHECK(site.access ==
+        std::vector<net::access_rule>{{"qkd://alice@a", "qkd://alice@a", "qkd://*"}, {"uid:1000", "*", "*"}});
   CHECK(site.manager.local_uris == std::vector<std::string>{"app:x", "app:y*"});
   CHECK(site.allow_insecure);
   CHECK(site.manager.insist_on_peer);
@@ -138,11 +160,13 @@ erase = true
   CHECK(site.timeouts.unsent == 3ms);
   CHECK(site.timeouts.linger == 4ms);
   CHECK(site.timeouts.dial == 5ms);
+  CHECK(site.timeouts.handshake == 6ms);
   REQUIRE(site.peers.size() == 2);
   REQUIRE(config.key_sources.size() == 2);
   CHECK(site.peers[0].link.peer == "b");
   CHECK(site.peers[0].link.name == "ab");
-  CHECK(site.peers[0].address == "qkd004://host:9");
+  CHECK(site.peers[0].address == "qkd004s://host:9");
+  CHECK(site.peers[0].identity == "urn:x");
   CHECK(site.peers[0].link.destinations == std::vector<std::string>{"c", "app:*"});
   const auto& seeded = std::get<seeded_settings>(config.key_sources[0]);
   CHECK(seeded.secret_file == "dir/secret");
@@ -176,6 +200,10 @@ TEST_CASE("config: makes a site its own peer when it says so") {
   CHECK(good("node = 'a'\nlisten = ['qkd004://127.0.0.1:0']\nself_link = true\n").site.self_link);
 }
 
+TEST_CASE("config: leaves the peer's identity to the library when it is not given") {
+  CHECK(good(least + the_peer).site.peers[0].identity.empty());
+}
+
 TEST_CASE("config: says where and what when something is wrong") {
   struct row {
     std::string text;
@@ -184,7 +212,44 @@ TEST_CASE("config: says where and what when something is wrong") {
   };
   const std::string file_source =
       "[[peer]]\nnode = 'b'\naddress = 'qkd004://127.0.0.1:9'\n[peer.source]\nkind = 'file'\npath = 'k'\n";
+  const std::string tls = "[tls]\ncertificate = 'c'\nkey = 'k'\nauthority = 'a'\n";
+  const std::string tls_peer =
+      "[[peer]]\nnode = 'b'\naddress = 'qkd004s://h:1'\n[peer.source]\nkind = 'seeded'\nsecret_file = 's'\n";
   const row rows[] = {
+      // TLS, Unix sockets, identities
+      {"node = 'a'\nlisten = ['qkd004s://127.0.0.1:0']\n", "site.toml:2:11: listen: ", "needs [tls]"},
+      {"node = 'a'\nlisten = ['qkd004s://127.0.0.1:x']\n" + tls, "site.toml:2:11: listen: ", "port"},
+      {"node = 'a'\nlisten = ['unix:relative']\n", "site.toml:2:11: listen: ", "'unix:relative'"},
+      {"node = 'a'\nlisten = ['unix:/']\n", "site.toml:2:11: listen: ", "'unix:/'"},
+      {least + "unix_mode = 660\n", "site.toml:3:13: unix_mode: ", "to 511"},
+      {least + "tls = true\n", "site.toml:3:7: tls: ", "must be a table"},
+      {least + "[tls]\nkey = 'k'\nauthority = 'a'\n", "site.toml:3:1: tls.certificate: ", "is missing"},
+      {least + "[tls]\ncertificate = 'c'\nauthority = 'a'\n", "site.toml:3:1: tls.key: ", "is missing"},
+      {least + "[tls]\ncertificate = 'c'\nkey = 'k'\n", "site.toml:3:1: tls.authority: ", "is missing"},
+      {least + tls + "allow_tls_1_1 = true\n", "site.toml:7:1: unknown key 'tls.allow_tls_1_1'",
+       "allow_tls_1_2, authority, certificate, key"},
+      {least + tls + "allow_tls_1_2 = 1\n", "site.toml:7:17: tls.allow_tls_1_2: ", "must be true or false"},
+      {least + "[[access]]\nlocal = 'x'\n", "site.toml:3:1: access.identity: ", "is missing"},
+      {least + "[[access]]\nidentity = ''\n", "site.toml:4:12: access.identity: ", "is empty"},
+      {least + "[[access]]\nidentity = 'x'\nlocal = ''\n", "site.toml:5:9: access.local: ", "is empty"},
+      {least + "[[access]]\nidentity = 'x'\nremotes = '*'\n", "site.toml:5:1: unknown key 'access.remotes'",
+       "identity, local, remote"},
+      {least + "access = []\n", "site.toml:3:10: access: ", "is empty"},
+      {least + "peer = []\n", "site.toml:3:8: peer: ", "is empty"},
+      {least + "access = ['qkd://x@a']\n", "site.toml:3:11: access: ", "[[access]]"},
+      {least + tls_peer, "site.toml:5:11: peer.address: ", "needs [tls]"},
+      {"node = 'c'\nlisten = ['qkd004://127.0.0.1']\n[[peer]]\nnode = 'b'\nidentity = "
+       "'qkd://b'\n[peer.source]\n"
+       "kind = 'seeded'\nsecret_file = 's'\n",
+       "site.toml:5:12: peer.identity: ", "needs [tls]"},
+      {least + tls +
+           "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\nidentity = 'qkd://b'\n[peer.source]\n"
+           "kind = 'seeded'\nsecret_file = 's'\n",
+       "site.toml:10:12: peer.identity: ", "over TLS only"},
+      {least + tls +
+           "[[peer]]\nnode = 'b'\naddress = 'qkd004s://h:0'\n[peer.source]\nkind = 'seeded'\n"
+           "secret_file = 's'\n",
+       "site.toml:9:11: peer.address: ", "port 0"},
       // TOML itself
       {"node = \n", "site.toml:1:8: ", ""},
       {least + "node = 'b'\n", "site.toml:3:8: ", "node"},

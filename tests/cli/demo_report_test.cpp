@@ -90,26 +90,29 @@ TEST_CASE("report: refuses a line when it is something else") {
 
 TEST_CASE("table: says equal or DIFFERENT for each row that must agree") {
   const auto one = report(5);
-  auto text = table({"site-a", "alice", one}, {"site-b", "bob", one}, "seeded, simulated-insecure");
+  auto text =
+      table({"site-a", "alice", one}, {"site-b", "bob", one}, "seeded, simulated-insecure", "TLS 1.3");
   CHECK(has(text, "01234567-89ab-4cde-8f01-23456789abcd"));
   CHECK(has(text, "seeded, simulated-insecure"));
   CHECK(has(text, "0 to 4"));
   CHECK(has(text, fingerprint(*one.all)));
   CHECK(has(text, "1234"));
+  CHECK(has(text, "\n  transport    TLS 1.3\n"));
   CHECK_FALSE(has(text, "DIFFERENT"));
 
   auto other = report(4);
   other.all = digest_of("other");
-  text = table({"site-a", "alice", one}, {"site-b", "bob", other}, "");
+  text = table({"site-a", "alice", one}, {"site-b", "bob", other}, "", "");
   std::size_t different = 0;
   for (std::size_t at = text.find("DIFFERENT"); at != std::string::npos; at = text.find("DIFFERENT", at + 1))
     ++different;
   CHECK(different == 3);
+  CHECK_FALSE(has(text, "transport"));
 }
 
 TEST_CASE("table: calls nothing equal when nothing came") {
   const application_report none;
-  const auto text = table({"site-a", "alice", none}, {"site-b", "bob", none}, "");
+  const auto text = table({"site-a", "alice", none}, {"site-b", "bob", none}, "", "");
   CHECK(has(text, "fingerprint  none                  none                  DIFFERENT"));
 }
 

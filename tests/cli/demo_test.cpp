@@ -259,6 +259,29 @@ TEST_CASE("demo: lets no key into any output or log when everything is logged") 
   CHECK(leaks(text, secret, 32) == 0);
 }
 
+TEST_CASE("demo: goes over TLS when asked, and lets no private key into any output or log") {
+  const test::temporary_folder folder;
+  const std::string kept = folder.path("kept");
+  const auto o = run({"demo", "--tls", "--keys", "50", "--keep", kept, "--log-level", "debug"});
+  INFO(o.out);
+  INFO(o.err);
+  REQUIRE(o.code == 0);
+  CHECK(has(o.out, "\nsite-a listens on qkd004s://127.0.0.1:"));
+  CHECK(has(o.out, "  transport    TLS 1.3, certificates at both ends\n"));
+  CHECK(has(o.out, "\n50 of 50 keys are equal at both ends\n"));
+  std::string text = o.out + o.err;
+  for (const char* log : {"/site-a.log", "/site-b.log", "/alice.log", "/bob.log"})
+    text += read_file(kept + log);
+  CHECK(has(text, "qkd004s://"));
+  for (const char* name : {"authority", "site-a", "site-b", "alice", "bob"}) {
+    const std::string key = read_file(kept + "/certs/" + name + ".key");
+    // the second line of PEM is Base64; its begin is the same for every key of this kind
+    const std::string secret = key.substr(key.find('\n') + 1 + 48, 16);
+    REQUIRE(secret.size() == 16);
+    CHECK_FALSE(has(text, secret));
+  }
+}
+
 TEST_CASE("commands: let no key into any output or log when everything is logged") {
   test::site_pair sites;
   const std::string ksid = sites.open(sites.a);

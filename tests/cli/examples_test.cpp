@@ -4,7 +4,10 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <variant>
 
+#include "cli/certs.hpp"
 #include "cli/config.hpp"
 #include "site_pair.hpp"
 
@@ -16,37 +19,68 @@ namespace {
 
 const fs::path examples = fs::path{__FILE__}.parent_path().parent_path().parent_path() / "examples";
 
+site_config read(const char* name, const char* folder) {
+  std::string why;
+  auto config = read_config((examples / folder / name).string(), &why);
+  INFO(why);
+  REQUIRE(config);
+  return std::move(*config);
+}
+
+/// "#key = value" and "#[table]" become real; "# words" stay comments.
+std::string without_comments(std::string text) {
+  for (auto at = text.find('#'); at != std::string::npos; at = text.find('#', at + 1)) {
+    const bool first = text.find_last_not_of(' ', at - 1) == text.rfind('\n', at);
+    if (first && at + 1 < text.size() && text[at + 1] != ' ' && text[at + 1] != '\n') text.erase(at, 1);
+  }
+  return text;
+}
+
 }  // namespace
 
 TEST_CASE("examples: are two sites that are each other's peer over one link") {
+  for (const char* folder : {"", "tls"}) {
+    const auto a = read("site-a.toml", folder);
+    const auto b = read("site-b.toml", folder);
+    REQUIRE(a.site.peers.size() == 1);
+    REQUIRE(b.site.peers.size() == 1);
+    CHECK(a.site.peers[0].link.peer == b.site.manager.node);
+    CHECK(b.site.peers[0].link.peer == a.site.manager.node);
+    CHECK(a.site.peers[0].link.name == b.site.peers[0].link.name);
+    CHECK(a.site.peers[0].address == b.site.listen[0]);
+    const auto& at_a = std::get<seeded_settings>(a.key_sources[0]);
+    const auto& at_b = std::get<seeded_settings>(b.key_sources[0]);
+    CHECK(at_a.secret_file == at_b.secret_file);
+    CHECK(at_a.options.rate_bps == at_b.options.rate_bps);
+    CHECK(at_a.options.block_bytes == at_b.options.block_bytes);
+  }
+}
+
+TEST_CASE("examples: name certificates that one command makes when they use TLS") {
+  const test::temporary_folder folder;
   std::string why;
-  const auto a = read_config((examples / "site-a.toml").string(), &why);
+  const auto made = create_certs({folder.path("certs")}, &why);
   INFO(why);
-  REQUIRE(a);
-  const auto b = read_config((examples / "site-b.toml").string(), &why);
-  INFO(why);
-  REQUIRE(b);
-  REQUIRE(a->site.peers.size() == 1);
-  REQUIRE(b->site.peers.size() == 1);
-  CHECK(a->site.peers[0].link.peer == b->site.manager.node);
-  CHECK(b->site.peers[0].link.peer == a->site.manager.node);
-  CHECK(a->site.peers[0].link.name == b->site.peers[0].link.name);
-  CHECK(a->site.peers[0].address == b->site.listen[0]);
-  const auto& at_a = std::get<seeded_settings>(a->key_sources[0]);
-  const auto& at_b = std::get<seeded_settings>(b->key_sources[0]);
-  CHECK(at_a.secret_file == at_b.secret_file);
-  CHECK(at_a.options.rate_bps == at_b.options.rate_bps);
-  CHECK(at_a.options.block_bytes == at_b.options.block_bytes);
+  REQUIRE(made);
+  for (const char* name : {"site-a", "site-b"}) {
+    test::write_file(folder.path("site.toml"),
+                     test::read_file((examples / "tls" / (std::string{name} + ".toml")).string()));
+    const auto config = read_config(folder.path("site.toml"), &why);
+    INFO(why);
+    REQUIRE(config);
+    CHECK(config->site.listen[0].starts_with("qkd004s://"));
+    REQUIRE(config->site.tls);
+    const auto& tls = *config->site.tls;
+    CHECK(tls.certificate == folder.path("certs/") + name + ".pem");
+    for (const auto& file : {tls.certificate, tls.key, tls.authority}) CHECK(fs::exists(file));
+  }
 }
 
 TEST_CASE("examples: show the defaults in what is commented out") {
   const std::string file = (examples / "site-a.toml").string();
   const std::string text = test::read_file(file);
-  // "#key = value" and "#[table]" become real; "# words" stay comments. The last part is another key source.
-  std::string real = text.substr(0, text.find("# \"file\" reads"));
-  for (auto at = real.find("\n#"); at != std::string::npos; at = real.find("\n#", at + 1)) {
-    if (at + 2 < real.size() && real[at + 2] != ' ' && real[at + 2] != '\n') real.erase(at + 1, 1);
-  }
+  // the last part is another key source
+  const std::string real = without_comments(text.substr(0, text.find("# \"file\" reads")));
   REQUIRE(real.find("\nmax_unsent") != std::string::npos);
   std::string why;
   const auto shown = parse_config(real, file, &why);
@@ -79,4 +113,24 @@ TEST_CASE("examples: show the defaults in what is commented out") {
   CHECK(a.timeouts.unsent == t.unsent);
   CHECK(a.timeouts.linger == t.linger);
   CHECK(a.timeouts.dial == t.dial);
+  CHECK(a.timeouts.handshake == t.handshake);
+}
+
+TEST_CASE("examples: show the defaults in what is commented out when they use TLS") {
+  const std::string file = (examples / "tls" / "site-a.toml").string();
+  const std::string text = test::read_file(file);
+  std::string why;
+  const auto shown = parse_config(without_comments(text), file, &why);
+  INFO(why);
+  REQUIRE(shown);
+  const auto plain = parse_config(text, file, &why);
+  REQUIRE(plain);
+  CHECK(shown->site.listen.size() == 2);
+  CHECK(shown->site.unix_mode == plain->site.unix_mode);
+  CHECK(*shown->site.tls == *plain->site.tls);
+  REQUIRE(shown->site.access.size() == 1);
+  CHECK(shown->site.access[0] == net::access_rule{"qkd://alice@site-a", "*", "*"});
+  CHECK(net::access_rule{"x"} == net::access_rule{"x", "*", "*"});
+  CHECK(plain->site.access.empty());
+  CHECK(shown->site.peers[0].identity == "qkd://" + plain->site.peers[0].link.peer);
 }

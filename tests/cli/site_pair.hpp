@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/certs.hpp"
 #include "cli/process.hpp"
 #include "cli/secret.hpp"
 
@@ -94,6 +95,9 @@ inline bool has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
+/// What the sites of a pair listen on.
+enum class over { tcp, tls, unix_socket };
+
 class site_pair {
  public:
   struct site {
@@ -103,25 +107,44 @@ class site_pair {
   };
 
   /// `settings` stands at the top of both files, `rate` in their key sources.
-  explicit site_pair(std::string settings = "", std::string rate = "1_000_000")
-      : settings_{std::move(settings)}, rate_{std::move(rate)} {
+  explicit site_pair(std::string settings = "", std::string rate = "1_000_000", over transport = over::tcp)
+      : settings_{std::move(settings)}, rate_{std::move(rate)}, over_{transport} {
     std::string why;
+    if (over_ == over::tls && !create_certs({folder.path("certs")}, &why)) throw std::runtime_error{why};
     if (!create_secret(folder.path("link.secret"), &why)) throw std::runtime_error{why};
     start_b();
     start_a();
   }
 
-  void start_a() { serve(a, "site-b", "address = \"" + b.uri + "\"\n", "qkd004://127.0.0.1:0"); }
+  void start_a() { serve(a, "site-b", "address = \"" + b.uri + "\"\n", listen_on(a)); }
   /// A second start listens where the first one did: site-a still dials that.
-  void start_b() { serve(b, "site-a", "", b.uri.empty() ? "qkd004://127.0.0.1:0" : b.uri); }
+  void start_b() { serve(b, "site-a", "", b.uri.empty() ? listen_on(b) : b.uri); }
 
   static void kill(site& s) {
     s.daemon->signal(SIGKILL);
     REQUIRE(s.daemon->wait_exit(patience) == 128 + SIGKILL);
   }
 
-  /// A command of an application at that site.
+  /// What an application shows over TLS, and whom it expects there.
+  [[nodiscard]] std::vector<std::string> shown(const std::string& application,
+                                               const std::string& expected) const {
+    const std::string name = folder.path("certs/" + application);
+    return {"--certificate", name + ".pem", "--key",
+            name + ".key",   "--authority", folder.path("certs/authority.pem"),
+            "--server",      expected};
+  }
+
+  /// A command of an application at that site: over TLS, of alice at site-a and bob at site-b.
   outcome application(const site& at, std::vector<std::string> arguments) const {
+    if (over_ == over::tls) {
+      const auto with = shown(&at == &a ? "alice" : "bob", "qkd://" + at.name);
+      arguments.insert(arguments.end(), with.begin(), with.end());
+    }
+    return anybody(at, std::move(arguments));
+  }
+
+  /// A command that shows a certificate only if it is among the arguments.
+  outcome anybody(const site& at, std::vector<std::string> arguments) const {
     arguments.insert(arguments.end(), {"--uri", at.uri, "--allow-unlocked"});
     if (arguments[0] != "close") arguments.insert(arguments.end(), ends.begin(), ends.end());
     return run(std::move(arguments));
@@ -151,10 +174,18 @@ class site_pair {
   std::vector<std::string> ends{"--source", "qkd://alice@site-a", "--destination", "qkd://bob@site-b"};
 
  private:
+  [[nodiscard]] std::string listen_on(const site& s) const {
+    if (over_ == over::unix_socket) return "unix:" + folder.path(s.name + ".socket");
+    return over_ == over::tls ? "qkd004s://127.0.0.1:0" : "qkd004://127.0.0.1:0";
+  }
+
   void serve(site& s, const std::string& peer, const std::string& address, const std::string& listen) {
     const std::string file = folder.path(s.name + ".toml");
-    write_file(file, "node = \"" + s.name + "\"\nlisten = [\"" + listen + "\"]\n" + settings_ +
-                         "\n[memory]\nallow_unlocked = true\n[[peer]]\nnode = \"" + peer + "\"\n" + address +
+    const std::string tls = "[tls]\ncertificate = \"certs/" + s.name + ".pem\"\nkey = \"certs/" + s.name +
+                            ".key\"\nauthority = \"certs/authority.pem\"\n";
+    write_file(file, "node = \"" + s.name + "\"\nlisten = [\"" + listen + "\"]\n" + settings_ + "\n" +
+                         (over_ == over::tls ? tls : "") +
+                         "[memory]\nallow_unlocked = true\n[[peer]]\nnode = \"" + peer + "\"\n" + address +
                          "[peer.source]\nkind = \"seeded\"\nsecret_file = \"link.secret\"\nrate_bps = " +
                          rate_ + "\n");
     s.daemon.emplace(start(folder, s.name + ".log", {"serve", "--config", file, "--log-level", "debug"}));
@@ -167,6 +198,7 @@ class site_pair {
 
   std::string settings_;
   std::string rate_;
+  over over_;
   int files_ = 0;
 };
 
