@@ -17,7 +17,7 @@ using namespace qkd004::cli;
 
 namespace {
 
-const fs::path examples = fs::path{__FILE__}.parent_path().parent_path().parent_path() / "examples";
+const fs::path examples = fs::path{QKD004_EXAMPLES};
 
 site_config read(const char* name, const char* folder) {
   std::string why;
