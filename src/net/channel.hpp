@@ -24,8 +24,8 @@ namespace qkd004::net {
 class channel {
  public:
   channel() noexcept = default;
-  /// Takes a descriptor over.
-  channel(int descriptor, scheme kind) noexcept : descriptor_{descriptor}, kind_{kind} {}
+  /// Takes a descriptor over. Programs that this one starts do not inherit it: Asio's come without that.
+  channel(int descriptor, scheme kind) noexcept;
   channel(channel&& other) noexcept
       : descriptor_{std::exchange(other.descriptor_, -1)},
         kind_{other.kind_},

@@ -240,6 +240,7 @@ void transport::close() {
   if (step_ == step::closed) return;
   end(why_);
   step_ = step::closed;
+  site_->ready_.remove(descriptor());
   channel_.close();
   if (out_) {
     out_->clear();
