@@ -54,8 +54,12 @@ void channel::end() noexcept {
 }
 
 void channel::close() noexcept {
+  if (descriptor_ >= 0 && tls_) tls_->end();
+  abandon();
+}
+
+void channel::abandon() noexcept {
   if (descriptor_ < 0) return;
-  if (tls_) tls_->end();
   tls_.reset();
   ::close(std::exchange(descriptor_, -1));
 }

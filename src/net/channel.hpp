@@ -77,6 +77,8 @@ class channel {
   /// Ends both ways, but keeps the descriptor for whoever is polling it.
   void end() noexcept;
   void close() noexcept;
+  /// Closes without a word: in a child of fork(), where the connection is the parent's.
+  void abandon() noexcept;
 
   /// After failed.
   [[nodiscard]] io_failure failure() const;

@@ -228,8 +228,8 @@ void site_core::close(listener& l) const {
   std::error_code ignored;
   l.acceptor.close(ignored);
   struct stat found {};
-  if (!l.path.empty() && ::lstat(l.path.c_str(), &found) == 0 && found.st_dev == l.device &&
-      found.st_ino == l.inode) {
+  if (!l.path.empty() && !arena().forked() && ::lstat(l.path.c_str(), &found) == 0 &&
+      found.st_dev == l.device && found.st_ino == l.inode) {
     ::unlink(l.path.c_str());
   }
   l.path.clear();

@@ -240,8 +240,12 @@ void transport::close() {
   if (step_ == step::closed) return;
   end(why_);
   step_ = step::closed;
-  site_->ready_.remove(descriptor());
-  channel_.close();
+  if (site_->arena().forked()) {
+    channel_.abandon();  // the connection is the parent's, and so is the set
+  } else {
+    site_->ready_.remove(descriptor());
+    channel_.close();
+  }
   if (out_) {
     out_->clear();
     site_->give_back(std::move(out_));
