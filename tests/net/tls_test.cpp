@@ -212,11 +212,12 @@ TEST_CASE("tls: refuses a client whose certificate is not good, says why, and se
   };
   std::map<std::string, std::size_t> lines;
   std::uint64_t index = 0;
-  for (const auto& [logged, told, files] : rows) {
+  for (const row& r : rows) {
+    const std::string logged = r.logged;
     CAPTURE(logged);
-    CAPTURE(files.certificate);
-    const std::string why = refusal(sites.a->address(), tls_sites::as(files), std::errc::permission_denied);
-    CHECK_MESSAGE(why.find(told) != std::string::npos, why);
+    CAPTURE(r.files.certificate);
+    const std::string why = refusal(sites.a->address(), tls_sites::as(r.files), std::errc::permission_denied);
+    CHECK_MESSAGE(why.find(r.told) != std::string::npos, why);
     CHECK(sites.a->log.has(logged, ++lines[logged]));
     CHECK(sites.a->log.count_now(logged) == lines[logged]);
     CHECK(get_key(*before, stream, index++).size() == 32);
@@ -636,19 +637,19 @@ TEST_CASE("tls: says which file is wrong and how when it cannot use one") {
       {"broken holds no authority's certificate", std::errc::invalid_argument,
        with([&](auto& f) { f.authority = broken; })},
   };
-  for (const auto& [said, error, files] : rows) {
-    CAPTURE(said);
+  for (const row& r : rows) {
+    CAPTURE(r.why);
     asio::io_context context;
-    auto options = lone_site(files);
+    auto options = lone_site(r.files);
     options.memory = some_memory();
     net::site site{context, std::move(options)};
     std::string why;
     const auto started = site.start(&why);
     REQUIRE_FALSE(started);
-    CHECK_MESSAGE(started.error() == error, started.error().message());
-    CHECK_MESSAGE(why.find(said) != std::string::npos, why);
-    why = refusal("qkd004s://127.0.0.1:1", tls_sites::as(files), error);
-    CHECK_MESSAGE(why.find(said) != std::string::npos, why);
+    CHECK_MESSAGE(started.error() == r.error, started.error().message());
+    CHECK_MESSAGE(why.find(r.why) != std::string::npos, why);
+    why = refusal("qkd004s://127.0.0.1:1", tls_sites::as(r.files), r.error);
+    CHECK_MESSAGE(why.find(r.why) != std::string::npos, why);
   }
 }
 
