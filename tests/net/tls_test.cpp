@@ -172,7 +172,8 @@ TEST_CASE("tls: stops reading from a client that reads no answer and goes on whe
   octets many;
   for (int i = 0; i < count; ++i)
     many = std::move(many) + frame_of(0x04, id_octets(stream) + u32(0) + u32(0));
-  late.send(many);  // 96 KB of requests
+  late.send(many);           // 96 KB of requests
+  SSL_shutdown(late.ssl());  // and nothing more
   int answered = 0;
   for (; answered < count; ++answered) {
     const auto answer = late.read();
