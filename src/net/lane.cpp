@@ -50,6 +50,10 @@ lane::lane(owner& o, secret_arena arena, std::size_t max_reply, target to, time_
   connect_next(std::make_error_code(std::errc::host_unreachable));
 }
 
+lane::~lane() {
+  if (arena_.forked()) channel_.abandon();
+}
+
 /// Tries the endpoints one after another.
 void lane::connect_next(std::error_code last) {
   for (; next_endpoint_ < target_.endpoints.size(); last = last_error()) {
@@ -191,7 +195,7 @@ void lane::end(std::error_code why) {
   error_ = why;
   earliest_ = time_point::max();
   // not closed yet: somebody may be polling it, and is woken by this
-  channel_.end();
+  if (!arena_.forked()) channel_.end();
   out_.release();
   in_.reset();
   in_begin_ = in_end_ = 0;

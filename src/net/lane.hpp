@@ -60,6 +60,7 @@ class lane {
   lane(owner& o, secret_arena arena, std::size_t max_reply, target to, time_point connect_deadline);
   lane(const lane&) = delete;
   lane& operator=(const lane&) = delete;
+  ~lane();
 
   /// HELLO goes first.
   void greet();
