@@ -20,8 +20,9 @@
 namespace simulation {
 
 struct outcome {
-  std::uint64_t hash = 0;  ///< of the trace
-  std::uint64_t keys = 0;  ///< answers that carried one
+  std::uint64_t hash = 0;               ///< of the trace
+  std::uint64_t keys = 0;               ///< answers that carried one
+  std::uint64_t read_at_both_ends = 0;  ///< streams, in calm
   std::optional<finding> found;
 };
 
@@ -51,7 +52,7 @@ class life {
     if (storm() && calm() && finish() && !world_.accusation().empty()) {
       judge_.complain("no site accuses its peer", world_.accusation());
     }
-    return {time_.hash(), judge_.keys_seen(), judge_.found()};
+    return {time_.hash(), judge_.keys_seen(), pairs_, judge_.found()};
   }
 
  private:
@@ -163,12 +164,14 @@ class life {
 
   /// A stream that is read at both ends, and does not get on.
   std::string starving() {
+    pairs_ = 0;
     for (const auto& a : applications_) {
       for (const auto& id : a->reading()) {
         for (const auto& b : applications_) {
           if (a->site() == b->site()) continue;
           const auto ids = b->reading();
           if (std::find(ids.begin(), ids.end(), id) == ids.end()) continue;
+          pairs_ += a->site() < b->site() ? 1U : 0U;
           auto hungry = judge_.starved(id, world_.running(a->site()), world_.running(b->site()));
           if (!hungry.empty()) return hungry;
         }
@@ -187,6 +190,7 @@ class life {
   duration pace_{};
   duration trouble_{};
   bool deadly_ = false;
+  std::uint64_t pairs_ = 0;
   bool over_ = false;
 };
 
