@@ -147,7 +147,7 @@ class oracle {
 
   /// What a line did with a stream.
   struct use {
-    std::optional<time_point> first_used;  ///< when a first success was there
+    std::optional<time_point> first_used;  ///< when a first key came: so not of a stream that was withdrawn
     unsigned opens_pending = 0;
     time_point last_open{};  ///< when the last of its OPEN_CONNECTs was answered
   };
@@ -310,12 +310,8 @@ inline void oracle::check(const in_flight& f, const open_connect_response& r, ti
   if (r.outcome != status::success && r.outcome != status::peer_not_connected) return;
   if (call.stream.is_null()) learn(r.stream, call, f.asked);
   shelf& sh = streams_[r.stream].shelves[f.q.at];
-  if (r.epoch == 1) {  // begins: an earlier one that the peer never took was withdrawn
-    for (auto& [line, u] : sh.uses) u.first_used.reset();
-  }
   use& u = sh.uses[f.q.line];
   u.last_open = now;
-  if (!u.first_used) u.first_used = now;
   // R3: each OPEN_CONNECT counts one up. A stream that the peer never took may begin anew, but had no key then.
   if (sh.latest && sh.latest->answered <= f.asked && r.epoch <= sh.latest->epoch && sh.first_key &&
       *sh.first_key <= f.asked) {

@@ -160,6 +160,7 @@ class world {
     std::array<link_id, 2> ids{};
     std::array<std::unique_ptr<fibre>, 2> fibres;
     std::array<std::shared_ptr<wire>, 2> current;  ///< what each site takes for the connection
+    std::array<time_point, 2> taken{};             ///< when each site takes the newest
     time_point parted_until{};
     bool dialing = false;
   };
@@ -534,7 +535,10 @@ inline void world::connect(link& l) {
   time_.say("link %s%s: a new connection", node(l.sites[0]).c_str(), node(l.sites[1]).c_str());
   for (const unsigned e : {0U, 1U}) {
     host& h = hosts_[l.sites[e]];
-    const time_point when = time_.now() + luck_.between(0ms, options_.peer_wire.slowest);
+    // of two connections the same is the newer one at both sites
+    const time_point when =
+        std::max(l.taken[e], time_.now() + luck_.between(0ms, options_.peer_wire.slowest));
+    l.taken[e] = when;
     over->not_before(1 - e, when);
     time_.at(when, [this, &h, &l, e, over, number, start = h.starts] {
       if (h.starts != start || !h.manager) return over->vanish(e);
