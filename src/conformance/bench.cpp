@@ -217,7 +217,7 @@ line& bench::connect(side at) {
   std::string why;
   auto stream = target_.connect(uri, target_.patience, why);
   if (!stream) throw failure{"a connection to " + uri, why};
-  auto made = std::make_unique<line>(*this, at, std::move(stream));
+  auto made = std::make_unique<line>(*this, at, std::move(*stream));
   const std::lock_guard lock{mutex_};
   lines_.push_back(std::move(made));
   return *lines_.back();
@@ -347,6 +347,14 @@ std::optional<std::uint32_t> bench::run_ahead(line& l, const key_stream_id& id, 
 }
 
 // --- What cases compare ---
+
+void must_time_out(line& l, const key_stream_id& id) {
+  const auto answer = l.get(id, far_ahead);
+  if (answer.status == static_cast<std::uint32_t>(status::insufficient_key)) {
+    throw skipped{"GET_KEY of a key that is not there gets 2: nothing times out"};
+  }
+  l.expect_status(answer.status, status::timeout, operation::get_key);
+}
 
 void expect_same(const key_answer& a, const key_answer& b) {
   expect(a.key_length == b.key_length, fmt::format("keys of one length at index {}", a.index),

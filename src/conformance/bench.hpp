@@ -171,6 +171,12 @@ class bench {
   std::vector<std::pair<side, key_stream_id>> left_;  ///< opened by lines that are gone
 };
 
+/// An index that no window reaches: its key does not come.
+inline constexpr std::uint32_t far_ahead = 1'000'000;
+
+/// GET_KEY of a key that does not come ends with status 6; skips the case if the server says 2 instead of waiting.
+void must_time_out(line& l, const key_stream_id& id);
+
 /// Both ends have the same key.
 void expect_same(const key_answer& a, const key_answer& b);
 /// No two of them are the same.

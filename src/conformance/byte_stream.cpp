@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "net/address.hpp"
 
@@ -90,40 +91,41 @@ class socket_stream final : public byte_stream {
   int socket_;
 };
 
-std::unique_ptr<byte_stream> connect_unix(const std::string& path, steady::time_point until,
-                                          std::string& why) {
+result<std::unique_ptr<byte_stream>> connect_unix(const std::string& path, steady::time_point until,
+                                                  std::string& why) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
     why = "a Unix socket's path has 1 to " + std::to_string(sizeof address.sun_path - 1) + " octets";
-    return nullptr;
+    return status::invalid_argument;
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   auto made = std::make_unique<socket_stream>(AF_UNIX);
   const int error = made->connect(reinterpret_cast<const sockaddr*>(&address), sizeof address, until);
-  if (error == 0) return made;
+  if (error == 0) return std::unique_ptr<byte_stream>{std::move(made)};
   why = "cannot connect to unix:" + path + ": " + text_of(error);
-  return nullptr;
+  return std::error_code{error, std::system_category()};
 }
 
 }  // namespace
 
-std::unique_ptr<byte_stream> connect_plain(const std::string& uri, milliseconds timeout, std::string& why) {
+result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milliseconds timeout,
+                                                   std::string& why) {
   const auto until = steady::now() + timeout;
   if (uri.starts_with("unix:")) return connect_unix(uri.substr(5), until, why);
   const auto address = net::parse_address(uri, &why);
-  if (!address) return nullptr;
+  if (!address) return address.error();
   const auto endpoints = net::resolve(*address, net::reach::anywhere, &why);
-  if (!endpoints) return nullptr;
+  if (!endpoints) return endpoints.error();
   int error = EADDRNOTAVAIL;
   for (const auto& endpoint : *endpoints) {
     auto made = std::make_unique<socket_stream>(endpoint.address().is_v6() ? AF_INET6 : AF_INET);
     error = made->connect(reinterpret_cast<const sockaddr*>(endpoint.data()),
                           static_cast<socklen_t>(endpoint.size()), until);
-    if (error == 0) return made;
+    if (error == 0) return std::unique_ptr<byte_stream>{std::move(made)};
   }
   why = "cannot connect to " + uri + ": " + text_of(error);
-  return nullptr;
+  return std::error_code{error, std::system_category()};
 }
 
 }  // namespace qkd004::conformance

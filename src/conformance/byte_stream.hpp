@@ -12,6 +12,8 @@
 #include <span>
 #include <string>
 
+#include "qkd004/result.hpp"
+
 namespace qkd004::conformance {
 
 using steady = std::chrono::steady_clock;
@@ -34,12 +36,13 @@ class byte_stream {
   virtual void end_sending() = 0;
 };
 
-/// Makes a connection of a URI, or returns nothing and says why.
-using connector = std::function<std::unique_ptr<byte_stream>(const std::string& uri, milliseconds timeout,
-                                                             std::string& why)>;
+/// Makes a connection of a URI. Returns invalid_argument for a URI that it cannot read, or the system's error; `why`
+/// then receives a sentence.
+using connector = std::function<result<std::unique_ptr<byte_stream>>(const std::string& uri,
+                                                                     milliseconds timeout, std::string& why)>;
 
 /// `qkd004://host:port` by plain TCP, wherever it is: the keys that the checks see are nobody's; and `unix:/path`.
-[[nodiscard]] std::unique_ptr<byte_stream> connect_plain(const std::string& uri, milliseconds timeout,
-                                                         std::string& why);
+[[nodiscard]] result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milliseconds timeout,
+                                                                 std::string& why);
 
 }  // namespace qkd004::conformance

@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::uint32_t do_not_wait = 1;
 constexpr std::uint32_t strict_once = 2;
-constexpr std::uint32_t far_ahead = 1'000'000;
 
 line& greeted(bench& it, side at) {
   line& l = it.connect(at);

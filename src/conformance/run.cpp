@@ -12,7 +12,8 @@ std::string missing(const test_case& c, const target& t, const run_options& o) {
   if ((c.dialects & static_cast<unsigned>(t.spoken)) == 0) return "not in this dialect";
   if ((c.needs & need::hello) != 0 && !t.greets) return "the server does not answer HELLO";
   if ((c.needs & need::both_ends) != 0 && !t.both_ends) {
-    return "needs both ends of a stream: name the server of the other end, or let this one be its own peer";
+    return "needs both ends of a stream: the other end's server was not named, and this one is not its own "
+           "peer";
   }
   if ((c.needs & need::destructive) != 0 && !o.destructive) {
     return "may stop the server: only if it is asked for";

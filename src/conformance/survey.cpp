@@ -65,7 +65,11 @@ survey_result survey(const survey_options& o) {
   t.connect = o.connect;
 
   for (const auto& uri : {t.uri_a, t.uri_b}) {
-    if (!o.connect(uri, o.patience, r.why)) return r;
+    const auto there = o.connect(uri, o.patience, r.why);
+    if (there) continue;
+    const bool unreadable = there.error() == make_error_code(status::invalid_argument);
+    r.what = unreadable ? outcome::bad_uri : outcome::unreachable;
+    return r;
   }
 
   r.what = outcome::not_004;

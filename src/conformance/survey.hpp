@@ -23,9 +23,9 @@ struct survey_options {
 };
 
 struct survey_result {
-  /// unreachable: no connection; not_004: somebody listens who does not answer in a dialect that was tried; no_stream:
+  /// bad_uri: a URI cannot be read; unreachable: no connection; not_004: somebody listens who does not answer in a dialect that was tried; no_stream:
   /// he answers, and opens no stream between these URIs.
-  enum class outcome : std::uint8_t { found, unreachable, not_004, no_stream };
+  enum class outcome : std::uint8_t { found, bad_uri, unreachable, not_004, no_stream };
   outcome what = outcome::unreachable;
   std::string why;  ///< unless found
   target whom;
