@@ -113,6 +113,10 @@ result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milli
                                                    std::string& why) {
   const auto until = steady::now() + timeout;
   if (uri.starts_with("unix:")) return connect_unix(uri.substr(5), until, why);
+  if (!uri.starts_with("qkd004:")) {
+    why = "only qkd004:// (plain TCP) and unix: can be examined, not " + uri;
+    return status::invalid_argument;
+  }
   const auto address = net::parse_address(uri, &why);
   if (!address) return address.error();
   const auto endpoints = net::resolve(*address, net::reach::anywhere, &why);

@@ -3,12 +3,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "conformance/bench.hpp"
@@ -24,11 +28,29 @@ struct place {
   conformance::target whom;
 };
 
-/// What is common to a place's sites.
+/// What is common to a place's sites. Applications use the last listener; the first is on TCP, for peers.
 struct place_options {
   conformance::dialect spoken = conformance::dialect::forge;
-  std::function<void(net::site_options&)> adjust;               ///< listeners, certificates
-  conformance::connector connect = conformance::connect_plain;  ///< to those listeners
+  std::function<void(net::site_options&)> adjust;               ///< adds a listener, certificates
+  conformance::connector connect = conformance::connect_plain;  ///< to that listener
+};
+
+/// A folder for Unix sockets, removed with what is in it.
+class socket_folder {
+ public:
+  socket_folder() : path_{(std::filesystem::temp_directory_path() / "qkd004-conformance-XXXXXX").string()} {
+    REQUIRE(::mkdtemp(path_.data()) != nullptr);
+  }
+  ~socket_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  socket_folder(const socket_folder&) = delete;
+  socket_folder& operator=(const socket_folder&) = delete;
+  [[nodiscard]] std::string uri(const std::string& name) const { return "unix:" + path_ + "/" + name; }
+
+ private:
+  std::string path_;
 };
 
 /// A key source with bounds: there is a Min_bps and a jitter that cannot be had.
@@ -81,8 +103,8 @@ class two_sites_place : public place {
     a_.emplace(of_a_);
     wait_for_link();
 
-    whom.uri_a = a_->address();
-    whom.uri_b = b_->address();
+    whom.uri_a = a_->site->addresses().back();
+    whom.uri_b = b_->site->addresses().back();
     whom.source = "qkd://alice@site-a";
     whom.destination = "qkd://bob@site-b";
     whom.spoken = o.spoken;
@@ -134,7 +156,7 @@ class self_link_place : public place {
     options.self_link = true;
     if (o.adjust) o.adjust(options);
     site_.emplace(std::move(options));
-    whom.uri_a = whom.uri_b = site_->address();
+    whom.uri_a = whom.uri_b = site_->site->addresses().back();
     whom.source = "qkd://alice@site-a";
     whom.destination = "qkd://bob@site-a";
     whom.spoken = o.spoken;

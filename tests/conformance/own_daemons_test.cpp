@@ -18,6 +18,23 @@ namespace {
 
 place_options forge_over_tcp() { return {}; }
 
+#if __has_include("wire/qubip.hpp")
+place_options qubip_over_tcp() {
+  place_options o;
+  o.spoken = cf::dialect::qubip;
+  return o;
+}
+#endif
+
+#if __has_include("net/channel.hpp")
+place_options forge_over_unix_socket() {
+  place_options o;
+  const auto folder = std::make_shared<socket_folder>();
+  o.adjust = [folder](net::site_options& s) { s.listen.push_back(folder->uri(s.manager.node)); };
+  return o;
+}
+#endif
+
 // ---
 
 /// Skipped where the key source of a site that is its own peer has no bound.
@@ -68,3 +85,11 @@ void examine(const place_options& transport, std::string_view group) {
 
 CONFORMANCE("forge on TCP at two sites", two_sites_place, forge_over_tcp)
 CONFORMANCE("forge on TCP at a site that is its own peer", self_link_place, forge_over_tcp)
+#if __has_include("wire/qubip.hpp")
+CONFORMANCE("QUBIP on TCP at two sites", two_sites_place, qubip_over_tcp)
+CONFORMANCE("QUBIP on TCP at a site that is its own peer", self_link_place, qubip_over_tcp)
+#endif
+#if __has_include("net/channel.hpp")
+CONFORMANCE("forge on a Unix socket at two sites", two_sites_place, forge_over_unix_socket)
+CONFORMANCE("forge on a Unix socket at a site that is its own peer", self_link_place, forge_over_unix_socket)
+#endif
