@@ -20,6 +20,11 @@ std::string_view name_of(std::uint8_t request) {
     case service::close: return "an answer to CLOSE";
     case service::hello: return "an answer to HELLO";
     case service::open_connect2: return "an answer to OPEN_CONNECT2";
+    case service::wait_peer: return "an answer to WAIT_PEER";
+    case service::get_keys: return "an answer to GET_KEYS";
+    case service::acknowledge: return "an answer to ACK";
+    case service::subscribe: return "a delivery";
+    case service::report: return "an answer to STATUS";
     default: return "an answer";
   }
 }
@@ -158,6 +163,11 @@ hello_answer line::hello(const octets& payload) {
   auto answer = must_be(conformance::read_hello(in.payload.span(), why), service::hello, why);
   greeted_ = true;
   return answer;
+}
+
+incoming line::ask(std::uint8_t s, const octets& payload) {
+  send(s, payload);
+  return read_answer(s);
 }
 
 void line::expect_status(std::uint32_t got, status wanted, operation op) const {

@@ -41,6 +41,7 @@ struct target {
   dialect spoken = dialect::forge;
   bool both_ends = true;         ///< streams can be opened at both ends
   bool greets = false;           ///< answers HELLO
+  std::uint32_t features = 0;    ///< what HELLO announces
   milliseconds patience{5'000};  ///< for an answer, beyond the QoS Timeout of the call
   connector connect = connect_plain;
   control hooks;
@@ -81,6 +82,8 @@ class line {
   [[nodiscard]] key_answer get(const key_stream_id& id, std::uint32_t index, std::uint32_t metadata_size = 0);
   [[nodiscard]] std::uint32_t close(const key_stream_id& id);
   [[nodiscard]] hello_answer hello(const octets& payload = hello_payload());
+  /// Any request whose answer's service is one above it.
+  [[nodiscard]] incoming ask(std::uint8_t service, const octets& payload);
 
   // --- Calls that must come out as said; they throw failure otherwise ---
   /// OPEN_CONNECT with status 0 or 1.

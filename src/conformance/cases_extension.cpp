@@ -145,6 +145,190 @@ void timeout_index(bench& it) {
   expect(answer.index == 0, "the lowest live index, 0", fmt::format("{}", answer.index));
 }
 
+// --- What HELLO announces ---
+
+/// A stream, opened by OPEN_CONNECT2 on a connection that greeted.
+struct opened2 {
+  explicit opened2(bench& it) : a{greeted(it, side::a)}, answer{a.open2(it.brief(), do_not_wait)} {
+    expect(answer.status <= 1, "OPEN_CONNECT2: status 0 or 1", "OPEN_CONNECT2: " + says(answer.status));
+  }
+  line& a;
+  open_answer answer;
+};
+
+struct run_request {
+  std::uint32_t first = 0;
+  std::uint32_t count = 4;
+  std::uint32_t flags = 0;
+  std::uint32_t acknowledge_below = 0;
+  std::uint64_t epoch_ahead = 0;  ///< of the stream's
+};
+
+run_answer get_keys(const opened2& s, const run_request& r) {
+  const auto in = s.a.ask(service::get_keys, writer{}
+                                                 .id(s.answer.stream)
+                                                 .u64(s.answer.epoch + r.epoch_ahead)
+                                                 .u32(r.first)
+                                                 .u16(r.count)
+                                                 .u32(r.flags)
+                                                 .u32(r.acknowledge_below)
+                                                 .take());
+  std::string why;
+  auto answer = read_get_keys(in.payload.span(), why);
+  expect(answer.has_value(), "an answer to GET_KEYS", "malformed octets: " + why);
+  return std::move(*answer);
+}
+
+void must_be(std::string_view call, std::uint32_t got, status wanted) {
+  const auto code = static_cast<std::uint32_t>(wanted);
+  expect(got == code, fmt::format("{}: {}", call, says(code)), fmt::format("{}: {}", call, says(got)));
+}
+
+std::uint32_t plain_status(line& l, std::uint8_t service, const octets& payload) {
+  const auto in = l.ask(service, payload);
+  std::string why;
+  const auto code = read_close(in.payload.span(), why);
+  expect(code.has_value(), "a status and nothing else", "malformed octets: " + why);
+  return *code;
+}
+
+std::uint32_t acknowledge(const opened2& s, std::uint32_t below, std::uint64_t epoch_ahead = 0) {
+  return plain_status(s.a, service::acknowledge,
+                      writer{}.id(s.answer.stream).u64(s.answer.epoch + epoch_ahead).u32(below).take());
+}
+
+void wait_peer_in_vain(bench& it) {
+  const opened2 s{it};
+  const stopwatch watch;
+  must_be("WAIT_PEER", plain_status(s.a, service::wait_peer, writer{}.id(s.answer.stream).u32(200).take()),
+          status::timeout);
+  watch.expect_between(milliseconds{190}, milliseconds{200} + stopwatch::slack, "an answer to WAIT_PEER");
+}
+
+void wait_peer(bench& it) {
+  const opened2 s{it};
+  s.a.send(service::wait_peer, writer{}.id(s.answer.stream).u32(10'000).take());
+  it.connect(side::b).must_open(it.request(s.answer.stream), status::success);
+  const auto in = s.a.read();
+  expect(in.what == incoming::kind::frame && in.service == service::answer_to(service::wait_peer),
+         "an answer to WAIT_PEER", in.describe());
+  std::string why;
+  must_be("WAIT_PEER", read_close(in.payload.span(), why).value_or(1'028), status::success);
+}
+
+void wait_peer_unknown(bench& it) {
+  line& l = greeted(it, side::a);
+  must_be("WAIT_PEER", plain_status(l, service::wait_peer, writer{}.id(it.fresh_id()).u32(200).take()),
+          status::unknown_key_stream);
+}
+
+void keys_as_one_by_one(bench& it) {
+  const opened2 s{it};
+  line& b = it.connect(side::b);
+  b.must_open(it.request(s.answer.stream), status::success);
+  for (std::uint32_t i = 0; i < 8; ++i) b.must_get(s.answer.stream, i);
+  const auto run = get_keys(s, {.count = 8});
+  must_be("GET_KEYS", run.status, status::success);
+  expect(run.first == 0 && run.prints.size() <= 8 && run.chunk_size == 32,
+         "at most 8 keys of 32 octets from index 0 on",
+         fmt::format("{} keys of {} octets from index {} on", run.prints.size(), run.chunk_size, run.first));
+  for (std::uint32_t i = 0; i < run.prints.size(); ++i) {
+    expect(b.must_get(s.answer.stream, i).print == run.prints[i],
+           fmt::format("the same octets for index {}", i), "different octets");
+  }
+}
+
+void keys_without_waiting(bench& it) {
+  const opened2 s{it};
+  must_be("GET_KEYS", get_keys(s, {.first = far_ahead, .flags = do_not_wait}).status,
+          status::insufficient_key);
+  must_be("GET_KEYS", get_keys(s, {.first = far_ahead}).status, status::timeout);
+}
+
+void keys_refused(bench& it) {
+  const opened2 s{it};
+  must_be("GET_KEYS of no key", get_keys(s, {.count = 0}).status, status::invalid_argument);
+  must_be("GET_KEYS with an unknown flag", get_keys(s, {.flags = 0x100}).status, status::invalid_argument);
+  must_be("GET_KEYS of another epoch", get_keys(s, {.epoch_ahead = 1}).status, status::not_authorized);
+  must_be("GET_KEYS", get_keys(s, {}).status, status::success);
+}
+
+void keys_acknowledge(bench& it) {
+  const opened2 s{it};
+  const auto run = get_keys(s, {.count = 1});
+  must_be("GET_KEYS", run.status, status::success);
+  must_be("GET_KEYS", get_keys(s, {.first = 1, .count = 1, .acknowledge_below = 1}).status, status::success);
+  must_be("GET_KEYS", get_keys(s, {.count = 1}).status, status::index_not_available);
+  s.a.must_get(s.answer.stream, 1);
+}
+
+void acknowledged(bench& it) {
+  const opened2 s{it};
+  s.a.must_get(s.answer.stream, 0);
+  must_be("ACK", acknowledge(s, 1), status::success);
+  s.a.must_not_get(s.answer.stream, 0, status::index_not_available);
+}
+
+void acknowledged_unread(bench& it) {
+  const opened2 s{it};
+  s.a.must_get(s.answer.stream, 1);
+  must_be("ACK", acknowledge(s, 2), status::success);
+  s.a.must_get(s.answer.stream, 0);
+}
+
+void acknowledged_epoch(bench& it) {
+  const opened2 s{it};
+  const auto key = s.a.must_get(s.answer.stream, 0);
+  must_be("ACK of another epoch", acknowledge(s, 1, 1), status::not_authorized);
+  expect_same(key, s.a.must_get(s.answer.stream, 0));
+}
+
+void subscribe(bench& it) {
+  const opened2 s{it};
+  const auto give = [&](std::uint32_t credit) {
+    s.a.send(service::subscribe, writer{}.id(s.answer.stream).u64(s.answer.epoch).u32(0).u32(credit).take());
+  };
+  std::vector<key_print> prints;
+  const auto take = [&](std::size_t up_to) {
+    while (prints.size() < up_to) {
+      const auto in = s.a.read();
+      expect(in.what == incoming::kind::frame && in.service == service::answer_to(service::subscribe),
+             "a delivery", in.describe());
+      std::string why;
+      const auto run = read_delivery(in.payload.span(), why);
+      expect(run.has_value(), "a delivery", "malformed octets: " + why);
+      must_be("delivery", run->status, status::success);
+      expect(run->stream == s.answer.stream && run->first == prints.size(),
+             fmt::format("keys of the stream from index {} on", prints.size()),
+             fmt::format("from index {} on", run->first));
+      prints.insert(prints.end(), run->prints.begin(), run->prints.end());
+    }
+    expect(prints.size() == up_to, fmt::format("{} keys, as many as there is credit", up_to),
+           fmt::format("{} keys", prints.size()));
+  };
+  give(3);
+  take(3);
+  const auto more = s.a.read(milliseconds{100});
+  expect(more.what == incoming::kind::nothing, "nothing more without credit", more.describe());
+  give(2);
+  take(5);
+  expect_distinct(prints);
+}
+
+void report(bench& it) {
+  const opened2 s{it};
+  for (const auto& id : {key_stream_id{}, s.answer.stream}) {
+    const auto in = s.a.ask(service::report, writer{}.id(id).take());
+    reader fields{in.payload.span()};
+    must_be("STATUS", fields.u32(), status::success);
+    const std::string json = fields.text(fields.u32());
+    expect(fields.ok() && fields.left() == 0, "an answer to STATUS", "malformed octets");
+    expect(json.starts_with('{') && json.ends_with('}'), "a JSON object", "something else");
+  }
+  const auto in = s.a.ask(service::report, writer{}.id(it.fresh_id()).take());
+  must_be("STATUS of another stream", reader{in.payload.span()}.u32(), status::unknown_key_stream);
+}
+
 // clang-format off
 constexpr test_case cases[] = {
     {"extension.hello", "wire", level::decision, in_forge, need::hello,
@@ -177,6 +361,30 @@ constexpr test_case cases[] = {
      "OPEN_CONNECT2 with an unknown flag is refused, and the connection goes on", unknown_flag},
     {"extension.open2-counter", "D5", level::decision, in_forge, need::hello,
      "OPEN_CONNECT2: the counter-proposal of status 7 is accepted when sent back", counter},
+    {"extension.wait-peer", "wire", level::decision, in_forge, need::hello | need::both_ends | need::wait_peer,
+     "WAIT_PEER is answered when the peer application opens", wait_peer},
+    {"extension.wait-peer-timeout", "wire", level::decision, in_forge, need::hello | need::wait_peer,
+     "WAIT_PEER of a peer that does not come ends with its time", wait_peer_in_vain},
+    {"extension.wait-peer-unknown", "D7", level::decision, in_forge, need::hello | need::wait_peer,
+     "WAIT_PEER of a KSID that is not open: 1024", wait_peer_unknown},
+    {"extension.get-keys", "wire", level::decision, in_forge, need::hello | need::both_ends | need::get_keys,
+     "GET_KEYS gives the same keys as GET_KEY", keys_as_one_by_one},
+    {"extension.get-keys-no-wait", "D11", level::decision, in_forge, need::hello | need::get_keys,
+     "GET_KEYS that does not wait: 2 at once; one that waits: 6", keys_without_waiting},
+    {"extension.get-keys-refused", "wire, R3", level::decision, in_forge, need::hello | need::get_keys,
+     "GET_KEYS of no key, with an unknown flag, of another epoch: refused, and the connection goes on", keys_refused},
+    {"extension.get-keys-acknowledge", "R5", level::decision, in_forge, need::hello | need::get_keys,
+     "GET_KEYS acknowledges what it says, and nothing else", keys_acknowledge},
+    {"extension.ack", "R5", level::decision, in_forge, need::hello | need::acknowledge,
+     "a key that was acknowledged is gone", acknowledged},
+    {"extension.ack-unread", "R5", level::decision, in_forge, need::hello | need::acknowledge,
+     "ACK touches only keys that were served", acknowledged_unread},
+    {"extension.ack-epoch", "R3", level::decision, in_forge, need::hello | need::acknowledge,
+     "ACK of another epoch is refused", acknowledged_epoch},
+    {"extension.subscribe", "wire", level::decision, in_forge, need::hello | need::subscribe,
+     "SUBSCRIBE: keys come as long as there is credit, in order, each once", subscribe},
+    {"extension.report", "D7", level::decision, in_forge, need::hello | need::report,
+     "STATUS gives a JSON object, of the caller's streams only", report},
 };
 // clang-format on
 

@@ -153,6 +153,36 @@ std::optional<key_answer> read_get_key(dialect d, std::span<const std::byte> pay
   return finish(in, std::move(answer), why);
 }
 
+namespace {
+
+std::optional<run_answer> read_run(reader& in, run_answer answer, std::string& why) {
+  answer.status = in.u32();
+  answer.first = in.u32();
+  const auto count = static_cast<std::size_t>(in.number(2));
+  answer.chunk_size = in.u32();
+  for (std::size_t i = 0; i < count && in.ok(); ++i)
+    answer.prints.push_back(print_of(in.octets(answer.chunk_size)));
+  in.octets(count * 8);  // age and hops of each
+  answer.vendor_metadata = in.text(in.u32());
+  const bool keys = count > 0 && answer.chunk_size > 0;
+  if (keys != (answer.status == 0)) why = "a success without a key, or a failure with one";
+  return finish(in, std::move(answer), why);
+}
+
+}  // namespace
+
+std::optional<run_answer> read_get_keys(std::span<const std::byte> payload, std::string& why) {
+  reader in{payload};
+  return read_run(in, {}, why);
+}
+
+std::optional<run_answer> read_delivery(std::span<const std::byte> payload, std::string& why) {
+  reader in{payload};
+  run_answer answer;
+  answer.stream = in.id();
+  return read_run(in, std::move(answer), why);
+}
+
 std::optional<std::uint32_t> read_close(std::span<const std::byte> payload, std::string& why) {
   reader in{payload};
   const std::uint32_t status = in.u32();

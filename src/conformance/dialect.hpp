@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "conformance/octets.hpp"
 #include "conformance/probe.hpp"
@@ -32,6 +33,11 @@ inline constexpr std::uint8_t get_key = 0x04;
 inline constexpr std::uint8_t close = 0x08;
 inline constexpr std::uint8_t hello = 0x40;
 inline constexpr std::uint8_t open_connect2 = 0x42;
+inline constexpr std::uint8_t wait_peer = 0x44;
+inline constexpr std::uint8_t get_keys = 0x46;
+inline constexpr std::uint8_t acknowledge = 0x48;
+inline constexpr std::uint8_t subscribe = 0x4a;
+inline constexpr std::uint8_t report = 0x4c;
 inline constexpr std::uint8_t stop_server = 0xff;
 /// Every response's service is one above its request's.
 [[nodiscard]] constexpr std::uint8_t answer_to(std::uint8_t request) noexcept {
@@ -62,6 +68,16 @@ struct key_answer {
   std::string metadata;
 };
 
+/// A run of keys, of GET_KEYS or delivered to a subscriber.
+struct run_answer {
+  key_stream_id stream;  ///< of a delivery
+  std::uint32_t status = 0;
+  std::uint32_t first = 0;
+  std::uint32_t chunk_size = 0;
+  std::vector<key_print> prints;  ///< of each key
+  std::string vendor_metadata;
+};
+
 struct hello_answer {
   std::uint32_t minor = 0;
   std::uint32_t features = 0;
@@ -88,6 +104,9 @@ struct hello_answer {
                                                             std::string& why);
 [[nodiscard]] std::optional<key_answer> read_get_key(dialect d, std::span<const std::byte> payload,
                                                      std::string& why);
+[[nodiscard]] std::optional<run_answer> read_get_keys(std::span<const std::byte> payload, std::string& why);
+[[nodiscard]] std::optional<run_answer> read_delivery(std::span<const std::byte> payload, std::string& why);
+/// A status and nothing else: CLOSE, WAIT_PEER and ACK.
 [[nodiscard]] std::optional<std::uint32_t> read_close(std::span<const std::byte> payload, std::string& why);
 [[nodiscard]] std::optional<hello_answer> read_hello(std::span<const std::byte> payload, std::string& why);
 

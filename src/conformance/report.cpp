@@ -32,7 +32,12 @@ std::string needs_of(const test_case& c) {
                                                              {need::hello, "HELLO"},
                                                              {need::cut_link, "control of the link"},
                                                              {need::restart, "control of the peer"},
-                                                             {need::destructive, "--destructive"}};
+                                                             {need::destructive, "--destructive"},
+                                                             {need::wait_peer, "WAIT_PEER"},
+                                                             {need::get_keys, "GET_KEYS"},
+                                                             {need::acknowledge, "ACK"},
+                                                             {need::subscribe, "SUBSCRIBE"},
+                                                             {need::report, "STATUS"}};
   std::string text;
   for (const auto& [bit, name] : names) {
     if ((c.needs & bit) != 0) text += (text.empty() ? "" : ", ") + std::string{name};

@@ -84,10 +84,12 @@ survey_result survey(const survey_options& o) {
       const auto hello_a = greet(short_tempered, side::a);
       const auto hello_b = o.peer.empty() ? hello_a : greet(short_tempered, side::b);
       t.greets = hello_a.has_value() && hello_b.has_value();
+      t.features = t.greets ? hello_a->features & hello_b->features : 0;
       r.name_a = hello_a ? hello_a->name : std::string{};
       r.name_b = hello_b ? hello_b->name : std::string{};
     } else {
       t.greets = false;
+      t.features = 0;
     }
     t.source = o.source.empty() ? uri_of("doctor-a", r.name_a, "site-a") : o.source;
     t.destination = o.destination.empty() ? uri_of("doctor-b", r.name_b, "site-b") : o.destination;

@@ -23,6 +23,13 @@ inline constexpr unsigned hello = 2;         ///< a server that answers HELLO
 inline constexpr unsigned cut_link = 4;      ///< control: break the link between two sites, and mend it
 inline constexpr unsigned restart = 8;       ///< control: restart the site of the other end
 inline constexpr unsigned destructive = 16;  ///< leave to send what stops some servers
+// A feature that HELLO announces: its bit there, times 32.
+inline constexpr unsigned wait_peer = 1U << 5;
+inline constexpr unsigned get_keys = 2U << 5;
+inline constexpr unsigned acknowledge = 4U << 5;
+inline constexpr unsigned subscribe = 8U << 5;
+inline constexpr unsigned report = 16U << 5;
+[[nodiscard]] constexpr unsigned features_of(unsigned needs) noexcept { return needs >> 5; }
 }  // namespace need
 
 /// Dialects, as bits.

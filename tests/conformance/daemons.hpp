@@ -26,6 +26,14 @@ namespace test {
 struct place {
   virtual ~place() = default;
   conformance::target whom;
+
+ protected:
+  /// What HELLO announces.
+  void greet() {
+    if (!whom.greets) return;
+    conformance::bench b{whom, 1};
+    whom.features = b.connect(conformance::side::a).hello().features;
+  }
 };
 
 /// What is common to a place's sites. Applications use the last listener; the first is on TCP, for peers.
@@ -111,6 +119,7 @@ class two_sites_place : public place {
     whom.greets = o.spoken == conformance::dialect::forge;
     whom.connect = o.connect;
     whom.patience = patience;
+    greet();
     whom.hooks.cut_link = [this] {
       between_.lead_to("");
       between_.cut();
@@ -163,6 +172,7 @@ class self_link_place : public place {
     whom.greets = o.spoken == conformance::dialect::forge;
     whom.connect = o.connect;
     whom.patience = patience;
+    greet();
   }
 
  private:

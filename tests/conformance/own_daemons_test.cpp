@@ -44,6 +44,8 @@ bool may_skip(const cf::test_case& c, const place& p) {
   const bool own_peer = p.whom.uri_a == p.whom.uri_b;
   if ((c.dialects & static_cast<unsigned>(p.whom.spoken)) == 0) return true;
   if ((c.needs & cf::need::hello) != 0 && !p.whom.greets) return true;
+  const unsigned features = cf::need::features_of(c.needs);
+  if ((features & p.whom.features) != features) return true;
   return own_peer && ((c.needs & (cf::need::cut_link | cf::need::restart)) != 0 || boundless.contains(c.id));
 }
 

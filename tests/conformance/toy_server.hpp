@@ -1,5 +1,5 @@
 // toy_server: a 004 server in a few lines that is its own peer, speaks one dialect, says no HELLO, and is wrong in one
-// chosen way: what the cases must find.
+// chosen way: what the cases must find. If it is to greet, it answers HELLO and speaks the extension as well.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,7 +17,7 @@
 #include <list>
 #include <map>
 #include <mutex>
-#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,31 +33,42 @@ using qkd004::qos;
 
 enum class flaw {
   none,
-  wrong_index,         ///< the key of index i is said to be of index i + 1
-  other_octets,        ///< every connection gets other keys
-  never_consumed,      ///< one key under every index
-  one_key_for_all,     ///< the same keys in every stream
-  constant_key,        ///< keys of zeros
-  short_key,           ///< an octet less than Key_chunk_size
-  latest_qos,          ///< whoever joins gets what he asked for
-  refuses_json,        ///< application/json is not supported
-  takes_any_mimetype,  ///< and any other is
-  no_counter,          ///< status 7 with what was asked for
-  no_status_8,         ///< metadata is left out where there is no room
-  impatient,           ///< status 6 at once
-  patient,             ///< status 6 three seconds late
-  reuses_ksid,         ///< a closed KSID may be opened
-  odd_ksid,            ///< KSIDs that are no UUIDs of version 4
-  same_ksid,           ///< always the same KSID
-  serves_closed,       ///< keys after CLOSE
-  routes_anywhere,     ///< a link towards every destination
-  trailing_octet,      ///< an octet too many in answers to CLOSE
-  dies,                ///< a frame of another version stops the server
+  wrong_index,          ///< the key of index i is said to be of index i + 1
+  other_octets,         ///< every connection gets other keys
+  never_consumed,       ///< one key under every index
+  one_key_for_all,      ///< the same keys in every stream
+  constant_key,         ///< keys of zeros
+  short_key,            ///< an octet less than Key_chunk_size
+  latest_qos,           ///< whoever joins gets what he asked for
+  refuses_json,         ///< application/json is not supported
+  takes_any_mimetype,   ///< and any other is
+  no_counter,           ///< status 7 with what was asked for
+  no_status_8,          ///< metadata is left out where there is no room
+  impatient,            ///< status 6 at once
+  patient,              ///< status 6 three seconds late
+  reuses_ksid,          ///< a closed KSID may be opened
+  odd_ksid,             ///< KSIDs that are no UUIDs of version 4
+  same_ksid,            ///< always the same KSID
+  serves_closed,        ///< keys after CLOSE
+  routes_anywhere,      ///< a link towards every destination
+  trailing_octet,       ///< an octet too many in answers to CLOSE
+  dies,                 ///< a frame of another version stops the server
+  forgets_epoch,        ///< an old epoch is as good as the present one
+  acknowledges_all,     ///< ACK takes keys that were not served, too
+  reuses_acknowledged,  ///< acknowledged keys are served again
+  waits_anyway,         ///< GET_KEYS that must not wait does
+  ignores_credit,       ///< a delivery has one key more than there is credit
+  other_run,            ///< GET_KEYS has other keys than GET_KEY
+  never_connected,      ///< WAIT_PEER is always answered with 6
+  tells_all,            ///< STATUS of anybody's stream
 };
+
+enum class greeting { no, yes };
 
 class toy_server {
  public:
-  toy_server(cf::dialect spoken, flaw wrong) : spoken_{spoken}, wrong_{wrong} {
+  toy_server(cf::dialect spoken, flaw wrong, greeting greets = greeting::no)
+      : spoken_{spoken}, wrong_{wrong}, greets_{greets == greeting::yes} {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -87,6 +98,9 @@ class toy_server {
     qos quality;
     int opened = 0;
     int closed = 0;
+    std::set<std::uint32_t> served{};  ///< and not acknowledged
+    std::set<std::uint32_t> gone{};    ///< acknowledged
+    std::uint32_t delivered = 0;       ///< keys of the subscription
   };
   struct request {
     std::uint8_t service = 0;
@@ -151,6 +165,8 @@ class toy_server {
         answer = get(cf::reader{payload}, number);
       } else if (service == cf::service::close) {
         answer = close(cf::reader{payload});
+      } else if (greets_ && service >= cf::service::hello && service <= cf::service::report) {
+        answer = extension(service, cf::reader{payload});
       } else {
         return;
       }
@@ -265,23 +281,93 @@ class toy_server {
       return get_failure(8, static_cast<std::uint32_t>(json.size()));
     }
 
+    stream& kept = known->second;
+    if (kept.gone.contains(index) && wrong_ != flaw::reuses_acknowledged) return get_failure(1'029);
+    kept.served.insert(index);
+    const std::size_t length = s.quality.key_chunk_size - (wrong_ == flaw::short_key ? 1U : 0U);
+    cf::writer out;
+    out.u32(0).u32(wrong_ == flaw::wrong_index ? index + 1 : index).u32(static_cast<std::uint32_t>(length));
+    out.all(key_of(id, index, length, number));
+    const bool fits = metadata && size >= json.size();
+    out.u32(fits ? static_cast<std::uint32_t>(json.size()) : 0U);
+    return out.text(fits ? json : std::string{}).take();
+  }
+
+  cf::octets key_of(const key_stream_id& id, std::uint32_t index, std::size_t length, int number) const {
     std::uint64_t seed = wrong_ == flaw::never_consumed ? 0 : index;
     if (wrong_ != flaw::one_key_for_all) {
       for (const std::byte octet : id.octets()) seed = seed * 257 + std::to_integer<std::uint64_t>(octet);
     }
     if (wrong_ == flaw::other_octets) seed += static_cast<std::uint64_t>(number) << 32;
     cf::writer key;
-    const std::size_t length = s.quality.key_chunk_size - (wrong_ == flaw::short_key ? 1U : 0U);
     for (std::size_t i = 0; i < length; ++i) {
       seed = seed * 6'364'136'223'846'793'005 + 1'442'695'040'888'963'407;
       key.u8(wrong_ == flaw::constant_key ? 0U : static_cast<std::uint32_t>(seed >> 56));
     }
+    return key.take();
+  }
+
+  /// The calls that the standard does not have. There is one epoch only.
+  cf::octets extension(std::uint8_t service, cf::reader in) {
+    if (service == cf::service::hello) return cf::writer{}.u16(2).u32(31).u64(7).u16(3).text("toy").take();
+    if (service == cf::service::open_connect2) return cf::writer{}.all(open(in)).u64(1).u32(0).take();
+    std::unique_lock lock{mutex_};
+    const key_stream_id id = in.id();
+    const auto known = streams_.find(id);
+    const bool there = known != streams_.end();
+    if (service == cf::service::report) {
+      const bool mine = there || id.is_null() || wrong_ == flaw::tells_all;
+      return cf::writer{}.u32(mine ? 0 : 1'024).u32(mine ? 2 : 0).text(mine ? "{}" : "").take();
+    }
+    if (!there) return cf::writer{}.u32(1'024).take();
+    stream& s = known->second;
+    if (service == cf::service::wait_peer) {
+      const std::chrono::milliseconds time{in.u32()};
+      const bool came = changed_.wait_for(lock, time, [&] { return stopped_ || s.opened == 2; });
+      return cf::writer{}.u32(came && wrong_ != flaw::never_connected ? 0 : 6).take();
+    }
+    const bool epoch = in.number(8) == 1 || wrong_ == flaw::forgets_epoch;
+    if (service == cf::service::acknowledge) {
+      if (epoch) acknowledge(s, in.u32());
+      return cf::writer{}.u32(epoch ? 0 : 1'026).take();
+    }
+    const std::uint32_t first = in.u32();
+    if (service == cf::service::subscribe) {
+      const std::uint32_t count = in.u32() + (wrong_ == flaw::ignores_credit ? 1 : 0);
+      const std::uint32_t from = s.delivered;
+      s.delivered += count;
+      return cf::writer{}.id(id).all(run_of(id, s, from, count)).take();
+    }
+    const auto count = static_cast<std::uint32_t>(in.number(2));
+    const std::uint32_t flags = in.u32();
+    std::uint32_t failure = 0;
+    if (!epoch) failure = 1'026;
+    if (count == 0 || flags > 3) failure = 1'025;
+    if (failure == 0) acknowledge(s, in.u32());
+    if (failure == 0 && s.gone.contains(first) && wrong_ != flaw::reuses_acknowledged) failure = 1'029;
+    if (failure == 0 && first > 10'000) {
+      const bool at_once = (flags & 1) != 0 && wrong_ != flaw::waits_anyway;
+      if (!at_once) wait(lock, s.quality.timeout_ms, [] { return false; });
+      failure = at_once ? 2 : 6;
+    }
+    if (failure != 0) return cf::writer{}.u32(failure).u32(0).u16(0).u32(0).u32(0).take();
+    return run_of(id, s, first, count);
+  }
+
+  void acknowledge(stream& s, std::uint32_t below) const {
+    for (std::uint32_t i = 0; i < below && i < 10'000; ++i) {
+      if (s.served.erase(i) > 0 || wrong_ == flaw::acknowledges_all) s.gone.insert(i);
+    }
+  }
+
+  cf::octets run_of(const key_stream_id& id, stream& s, std::uint32_t first, std::uint32_t count) const {
     cf::writer out;
-    out.u32(0).u32(wrong_ == flaw::wrong_index ? index + 1 : index).u32(static_cast<std::uint32_t>(length));
-    out.all(key.take());
-    const bool fits = metadata && size >= json.size();
-    out.u32(fits ? static_cast<std::uint32_t>(json.size()) : 0U);
-    return out.text(fits ? json : std::string{}).take();
+    out.u32(0).u32(first).u16(count).u32(s.quality.key_chunk_size);
+    for (std::uint32_t i = first; i < first + count; ++i) {
+      s.served.insert(i);
+      out.all(key_of(id, wrong_ == flaw::other_run ? i + 1 : i, s.quality.key_chunk_size, 0));
+    }
+    return out.zeros(std::size_t{count} * 8).u32(0).take();
   }
 
   cf::octets close(cf::reader in) {
@@ -296,6 +382,7 @@ class toy_server {
 
   cf::dialect spoken_;
   flaw wrong_;
+  bool greets_;
   int listener_ = -1;
   std::mutex mutex_;
   std::condition_variable changed_;

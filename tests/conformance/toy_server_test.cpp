@@ -53,6 +53,24 @@ void finds(flaw wrong, std::initializer_list<std::string_view> ids) {
   }
 }
 
+/// The same of cases of the extension.
+void finds_in_extension(flaw wrong, std::initializer_list<std::string_view> ids) {
+  for (const flaw f : {flaw::none, wrong}) {
+    const toy_server toy{cf::dialect::forge, f, greeting::yes};
+    auto t = target_of(toy, cf::dialect::forge);
+    t.greets = true;
+    t.features = 31;
+    cf::run_options o;
+    o.chosen = [&](const cf::test_case& c) { return std::find(ids.begin(), ids.end(), c.id) != ids.end(); };
+    const auto results = cf::run_cases(t, o);
+    REQUIRE(results.size() == ids.size());
+    for (const auto& r : results) {
+      INFO(r.what->id, ": expected ", r.expected, ", got ", r.got, r.why);
+      CHECK(r.is == (f == flaw::none ? verdict::pass : verdict::fail));
+    }
+  }
+}
+
 void passes_the_standard(cf::dialect d) {
   const toy_server toy{d, flaw::none};
   const auto t = target_of(toy, d);
@@ -114,6 +132,43 @@ TEST_CASE("cases: find a server that does not survive a bad frame") {
     CHECK_FALSE(r.mandatory);
   }
   CHECK(examine(flaw::none, cf::dialect::forge, {"hostile.version"})[0].is == verdict::pass);
+}
+
+TEST_CASE("cases: find a GET_KEYS that gives other keys") {
+  finds_in_extension(flaw::other_run, {"extension.get-keys"});
+}
+TEST_CASE("cases: find a GET_KEYS that waits where it must not") {
+  finds_in_extension(flaw::waits_anyway, {"extension.get-keys-no-wait"});
+}
+TEST_CASE("cases: find an old epoch that still works") {
+  finds_in_extension(flaw::forgets_epoch, {"extension.get-keys-refused", "extension.ack-epoch"});
+}
+TEST_CASE("cases: find an acknowledgement that takes too much") {
+  finds_in_extension(flaw::acknowledges_all, {"extension.ack-unread"});
+}
+TEST_CASE("cases: find an acknowledgement that takes nothing") {
+  finds_in_extension(flaw::reuses_acknowledged, {"extension.ack", "extension.get-keys-acknowledge"});
+}
+TEST_CASE("cases: find deliveries beyond the credit") {
+  finds_in_extension(flaw::ignores_credit, {"extension.subscribe"});
+}
+TEST_CASE("cases: find a peer that is never seen") {
+  finds_in_extension(flaw::never_connected, {"extension.wait-peer"});
+}
+TEST_CASE("cases: find a report of a stream that is not there") {
+  finds_in_extension(flaw::tells_all, {"extension.report"});
+}
+TEST_CASE("survey: knows what HELLO announces") {
+  const toy_server toy{cf::dialect::forge, flaw::none, greeting::yes};
+  cf::survey_options o;
+  o.uri = toy.uri;
+  o.patience = 2s;
+  const auto s = cf::survey(o);
+  INFO(s.why);
+  CHECK(s.what == cf::survey_result::outcome::found);
+  CHECK(s.whom.features == 31);
+  CHECK(s.name_a == "toy");
+  CHECK(s.whom.source == "qkd://doctor-a@toy");
 }
 
 TEST_CASE("runs: take our decisions for advice to others, and for law to ours") {
