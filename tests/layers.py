@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that includes point only down the layers.
 
-    doors (capi, bindings/python, src/cli) -> client (src/*) -> net -> wire | source | software | store -> core
+    doors (capi, bindings/python, src/cli) -> conformance -> client (src/*) -> net
+        -> wire | source | software | store -> core
 
 A room may include any room below it and itself, never a sibling (wire does not include store). Core headers
 (include/qkd004/*.hpp) need nothing but a compiler: standard library, POSIX and Linux, other core headers.
@@ -17,13 +18,13 @@ import sys
 import tempfile
 
 RANK = {"core": 0, "wire": 1, "source": 1, "software": 1, "store": 1, "net": 2, "client": 3,
-        "cli": 4, "capi": 4, "python": 4}
+        "conformance": 4, "cli": 5, "capi": 5, "python": 5}
 
 # Which folder is which room; the first that matches counts.
 ROOMS = [("include/qkd004/net/", "net"), ("include/qkd004/", "core"), ("src/wire/", "wire"),
          ("src/source/", "source"), ("src/software/", "software"), ("src/store/", "store"),
-         ("src/net/", "net"), ("src/cli/", "cli"), ("src/", "client"), ("capi/", "capi"),
-         ("bindings/python/", "python")]
+         ("src/net/", "net"), ("src/conformance/", "conformance"), ("src/cli/", "cli"), ("src/", "client"),
+         ("capi/", "capi"), ("bindings/python/", "python")]
 
 # Package, how its includes look, which folders may have them.
 PACKAGES = [
@@ -172,6 +173,7 @@ CLEAN = {
     "src/net/server.cpp": '#include "wire/frame.hpp"\n#include "qkd004/net/tcp.hpp"\n',
     "src/net/http/syntax.cpp": "#include <boost/beast/http.hpp>\n",
     "src/client.cpp": '#include "qkd004/net/tcp.hpp"\n',
+    "src/conformance/probe.hpp": '#include "net/../wire/frame.hpp"\n',
     "src/cli/main.cpp": '#include <CLI/CLI.hpp>\n#include "net/../wire/frame.hpp"\n#include <toml++/toml.h>\n',
     "capi/qkd004.cpp": '#include "handle.hpp"\n#include <qkd004/a.hpp>\n',
     "capi/handle.hpp": "",
@@ -191,6 +193,7 @@ BROKEN = [
     ({"src/wire/c.cpp": '#include "../store/c.hpp"\n', "src/store/c.hpp": ""}, "src/wire/c.cpp", 1, "sideways"),
     ({"src/source/c.cpp": '#include "wire/frame.hpp"\n'}, "src/source/c.cpp", 1, "sideways"),
     ({"src/software/c.cpp": '#include "qkd004/net/tcp.hpp"\n'}, "src/software/c.cpp", 1, "upwards"),
+    ({"src/net/c.cpp": '#include "conformance/probe.hpp"\n'}, "src/net/c.cpp", 1, "upwards"),
     ({"src/net/c.cpp": '#include "cli/c.hpp"\n', "src/cli/c.hpp": ""}, "src/net/c.cpp", 1, "upwards"),
     ({"src/net/c.cpp": "#include <boost/beast/http.hpp>\n"}, "src/net/c.cpp", 1, "Beast"),
     ({"src/net/c.cpp": "#include <CLI/CLI.hpp>\n"}, "src/net/c.cpp", 1, "CLI11"),

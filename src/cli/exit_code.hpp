@@ -6,7 +6,7 @@ namespace qkd004::cli {
 
 enum class exit_code : int {
   ok = 0,
-  check_failed = 1,  ///< the demonstration found a difference or could not end, or something unforeseen
+  check_failed = 1,  ///< the demonstration, or the doctor, found what must not be; or something unforeseen
   usage = 2,         ///< the command line, the configuration, or a file it names
   refused = 3,       ///< the key manager said no; its status is named
   transport = 4,     ///< no connection, or it broke

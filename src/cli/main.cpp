@@ -12,6 +12,7 @@
 #include "cli/certs.hpp"
 #include "cli/demo.hpp"
 #include "cli/demo_application.hpp"
+#include "cli/doctor.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/open_get_close.hpp"
 #include "cli/print.hpp"
@@ -103,6 +104,7 @@ struct command_line {
   certs_options certs;
   demo_options demo;
   application_options application;
+  doctor_options doctor;
 
   command_line() {
     app.set_version_flag("--version", std::string{"qkd004 " QKD004_VERSION_STRING});
@@ -117,6 +119,7 @@ struct command_line {
     add_certs();
     add_demo();
     add_demo_application();
+    add_doctor();
   }
   command_line(const command_line&) = delete;
   command_line& operator=(const command_line&) = delete;
@@ -291,6 +294,48 @@ struct command_line {
     c.add_option("--chunk", application.request.quality.key_chunk_size);
     c.add_option("--timeout", application.request.quality.timeout_ms);
     c.add_option("--out", application.out);
+  }
+
+  void add_doctor() {
+    CLI::App& c = add("doctor", "Examine a GS QKD 004 server, of this program or any other",
+                      [this] { return cli::doctor(doctor); });
+    CLI::Option* const list = c.add_flag("--list", doctor.list,
+                                         "print every case with clause, level and needs, and examine nobody");
+    c.add_option("uri", doctor.uri, "the server, such as qkd004://127.0.0.1:25575")->type_name("URI");
+    c.add_option("--peer", doctor.peer,
+                 "the server of the other end; without it the one server is asked for both ends")
+        ->type_name("URI");
+    c.add_option("--dialect", doctor.dialect,
+                 "forge (version 2.1.1), qubip (1.0.1), or auto: what is answered")
+        ->check(CLI::IsMember({"auto", "forge", "qubip"}).description(""))
+        ->type_name("NAME")
+        ->default_str(doctor.dialect);
+    c.add_option("--source", doctor.source, "URI of the application at the server's end")->type_name("URI");
+    c.add_option("--destination", doctor.destination, "URI of the application at the other end")
+        ->type_name("URI");
+    c.add_option("--timeout", doctor.timeout_ms, "ms to wait for an answer, beyond the QoS Timeout of a call")
+        ->check(between(100, 600'000))
+        ->type_name("MS")
+        ->default_str("5000");
+    c.add_option("--only", doctor.only, "a case or a group of cases; may be given again")
+        ->allow_extra_args(false)
+        ->type_name("ID");
+    c.add_option("--seed", doctor.seed, "of fresh names and of noise, to repeat what failed")->type_name("N");
+    c.add_flag("--ours", doctor.ours, "what qkd004 decides where the standard is silent is mandatory, too");
+    c.add_flag("--destructive", doctor.destructive,
+               "send the octet that stops the reference code's server, too");
+    c.add_flag("--json", doctor.json, "one JSON object on standard output");
+    c.add_option("--html", doctor.html, "write the outcome as a page, too")->type_name("FILE");
+    c.parse_complete_callback([this, list] {
+      if (list->count() == 0 && doctor.uri.empty()) throw CLI::RequiredError{"URI"};
+    });
+    end_help(
+        c,
+        "Opens streams between --source and --destination (by default qkd://doctor-a@NODE and\n"
+        "qkd://doctor-b@NODE, the nodes as the servers name themselves, else site-a and site-b), takes\n"
+        "keys that nobody else uses, and shows none. FAIL is a mandatory case, ADVISORY is one in which\n"
+        "the standard is silent. Exit code 0: every mandatory case passed.",
+        "doctor qkd004://127.0.0.1:25575 --peer qkd004://127.0.0.1:25576");
   }
 };
 

@@ -1,6 +1,7 @@
 /* binding: two key managers that are peers, from the key source to the two rings of a stream. It follows
-   include/qkd004/key_manager.ipp (the functions on(hello) to on(closed) have their names here) and the page of the
-   wire room, "Order of messages" and "Bind and confirm". README.md beside this file says what is left out.
+   include/qkd004/key_manager_peer.ipp and key_manager_bind.ipp (the functions on(hello) to on(closed) have their
+   names here) and the page of the wire room, "Order of messages" and "Bind and confirm". README.md beside this file
+   says what is left out.
    SPDX-License-Identifier: Apache-2.0 */
 
 /* --- Bounds: check.py sets them for each run ----------------------------------------------------------------- */

@@ -10,23 +10,26 @@ import os
 import shutil
 import sys
 
-MANAGER = "key_manager.ipp"
+OPEN = "key_manager_open.ipp"
+READ = "key_manager_read.ipp"
+PEER = "key_manager_peer.ipp"
+BIND = "key_manager_bind.ipp"
 
 # Name: the promise that the simulation finds broken, and the changes (file, text, text instead).
 BUGS = {
     "serves_before_confirm": ("no key at one end alone", [
         # the allocator publishes when it binds, not when the peer confirms
-        (MANAGER, "    send(l, b);\n  }\n}\n", "    send(l, b);\n    publish(s, l, b, now);\n  }\n}\n"),
-        (MANAGER, "    if (b.first != s->ring->published()) {\n"
+        (BIND, "    send(l, b);\n  }\n}\n", "    send(l, b);\n    publish(s, l, b, now);\n  }\n}\n"),
+        (BIND, "    if (b.first != s->ring->published()) {\n"
                   "      return break_off(l, \"the peer stored what comes after what it did not\");\n"
                   "    }\n    publish(*s, l, b, now);\n", ""),
     ]),
     "serves_anybody": ("one principal a side", [
-        (MANAGER, "if (s == nullptr || !s->open || connections_[who.connection].principal != s->owner) {",
+        (READ, "if (s == nullptr || !s->open || connections_[who.connection].principal != s->owner) {",
                   "if (s == nullptr || !s->open) {"),
     ]),
     "fences_nobody": ("an older connection is fenced off", [
-        (MANAGER, "return u.epoch == s->epoch ? status::success : status::not_authorized;",
+        (READ, "return u.epoch == s->epoch ? status::success : status::not_authorized;",
                   "return status::success;"),
     ]),
     "pool_stands_still": ("no key twice", [
@@ -35,15 +38,15 @@ BUGS = {
     ]),
     "meets_out_of_step": ("both ends have the same key", [
         # the allocator starts its source for another pair of instances, and nobody compares the check values
-        (MANAGER, "    session.higher = l.allocates ? m.instance : instance_;", "    session.higher = instance_;"),
-        (MANAGER, "if (!equal_in_constant_time(m.check, l.check)) {", "if (m.check == key_source_check{}) {"),
+        (PEER, "    session.higher = l.allocates ? m.instance : instance_;", "    session.higher = instance_;"),
+        (PEER, "if (!equal_in_constant_time(m.check, l.check)) {", "if (m.check == key_source_check{}) {"),
     ]),
     "goes_on_with_another_instance": ("no site accuses its peer", [
-        (MANAGER, "l.has_session && l.peer_instance == m.instance && m.remembers == instance_;",
+        (PEER, "l.has_session && l.peer_instance == m.instance && m.remembers == instance_;",
                   "l.has_session;"),
     ]),
     "acknowledges_one_more": ("what is not acknowledged is there", [
-        (MANAGER, "    s.ring->acknowledge_below(request.index - window + 1);  // R5: also for",
+        (READ, "    s.ring->acknowledge_below(request.index - window + 1);  // R5: also for",
                   "    s.ring->acknowledge_below(request.index - window + 2);  // R5: also for"),
     ]),
     "acknowledges_the_unread": ("what is not acknowledged is there", [
@@ -61,21 +64,21 @@ BUGS = {
         ("key_ring.hpp", "return now - s.since >= options_.ttl;", "return now - s.since >= 2 * options_.ttl;"),
     ]),
     "strict_once_is_not_announced": ("strict once", [
-        (MANAGER, "  m.strict_once = s.strict_once;\n", ""),
+        (PEER, "  m.strict_once = s.strict_once;\n", ""),
     ]),
     "loses_what_was_lost": ("lost is counted", [
-        (MANAGER, "    if (how == ending::lost) totals_.lost_chunks += discarded;\n", "    (void)discarded;\n"),
+        (OPEN, "    if (how == ending::lost) totals_.lost_chunks += discarded;\n", "    (void)discarded;\n"),
     ]),
     "throttles_for_good": ("whoever reads gets key", [
-        (MANAGER, "      s->throttled = false;\n", ""),
+        (BIND, "      s->throttled = false;\n", ""),
     ]),
     "answers_no_timeout": ("calls are answered in time", [
-        (MANAGER, "  while (!waiting_.empty() && waiting_.begin()->first <= now) {",
+        (BIND, "  while (!waiting_.empty() && waiting_.begin()->first <= now) {",
                   "  while (!waiting_.empty() && waiting_.begin()->first + std::chrono::seconds{1} <= now) {"),
     ]),
     "answers_twice": ("each call is answered once", [
-        (MANAGER, "    if (c.get_key && try_get_key(s, c.who, *c.get_key, now)) forget(it);",
-                  "    if (c.get_key) try_get_key(s, c.who, *c.get_key, now);"),
+        (READ, "    if ((one != nullptr && try_get(s, c.who, *one, now)) ||",
+               "    if ((one != nullptr && try_get(s, c.who, *one, now) && false) ||"),
     ]),
 }
 

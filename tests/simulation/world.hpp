@@ -143,6 +143,11 @@ class world {
       reply(c, std::move(a));
     }
     void answer(const caller& c, const close_response& r) override { reply(c, {r, {}}); }
+    // nobody in this world asks for these yet
+    void answer(const caller&, const get_keys_response&) override {}
+    void answer(const caller&, const wait_peer_response&) override {}
+    void answer(const caller&, const acknowledge_response&) override {}
+    void deliver(connection_id, const key_stream_id&, const get_keys_response&) override {}
     void send(link_id id, peer::message&& m) override { all->send(*this, id, std::move(m)); }
     void link_failed(link_id id, const std::string& why) override {
       if (all->accusation_.empty()) all->accusation_ = world::node(site) + " of its peer: " + why;
