@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <limits>
 
 namespace qkd004::cli {
 
@@ -27,12 +28,30 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
+std::string rates_of(const qos& q) {
+  return fmt::format("{} {} {} {} {}\n", q.key_chunk_size, q.max_bps, q.min_bps, q.jitter, q.priority);
+}
+
+std::optional<qos> parse_rates(std::string_view text) {
+  qos q;
+  for (auto* const field : {&q.key_chunk_size, &q.max_bps, &q.min_bps, &q.jitter, &q.priority}) {
+    const auto number = parse_number(next_word(text));
+    if (!number || *number > std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
+    *field = static_cast<std::uint32_t>(*number);
+  }
+  if (!text.empty()) return std::nullopt;
+  return q;
+}
+
 }  // namespace
+
+std::string counter_line(const qos& quality) { return "counter " + rates_of(quality); }
+std::string promised_line(const qos& quality) { return "promised " + rates_of(quality); }
 
 std::string stream_line(const key_stream_id& id) { return fmt::format("stream {}\n", id.to_string()); }
 
 std::string key_line(const delivered_key& key) {
-  return fmt::format("key {} {}\n", key.index, to_hex(key.digest));
+  return fmt::format("key {} {} {}\n", key.index, to_hex(key.digest), key.at.count());
 }
 
 std::string done_line(const sha256_digest& all, double keys_per_second) {
@@ -41,6 +60,11 @@ std::string done_line(const sha256_digest& all, double keys_per_second) {
 
 bool application_report::take(std::string_view line) {
   const auto kind = next_word(line);
+  if (kind == "counter" || kind == "promised") {
+    auto& quality = kind == "counter" ? counter : promised;
+    quality = parse_rates(line);
+    return quality.has_value();
+  }
   const auto first = next_word(line);
   if (kind == "stream") {
     stream = key_stream_id::parse(first);
@@ -57,13 +81,14 @@ bool application_report::take(std::string_view line) {
     shown.emplace_back(*index, line);
     return true;
   }
-  const auto digest = parse_digest(line);
-  if (kind != "key" || !digest) return false;
-  keys.push_back({*index, *digest});
+  const auto digest = parse_digest(next_word(line));
+  const auto at = parse_number(line);
+  if (kind != "key" || !digest || !at) return false;
+  keys.push_back({*index, *digest, std::chrono::microseconds{*at}});
   return true;
 }
 
-comparison compare(const application_report& a, const application_report& b, std::size_t expected) {
+comparison compare_common(const application_report& a, const application_report& b) {
   comparison c;
   const auto differ = [&c](std::string what) {
     if (c.difference.empty()) c.difference = std::move(what);
@@ -78,6 +103,15 @@ comparison compare(const application_report& a, const application_report& b, std
       ++c.equal;
     }
   }
+  if (!a.stream || a.stream != b.stream) differ("the ends name different key streams");
+  return c;
+}
+
+comparison compare(const application_report& a, const application_report& b, std::size_t expected) {
+  comparison c = compare_common(a, b);
+  const auto differ = [&c](std::string what) {
+    if (c.difference.empty()) c.difference = std::move(what);
+  };
   if (a.keys.size() != expected || b.keys.size() != expected) {
     differ(
         fmt::format("{} keys at one end and {} at the other, of {}", a.keys.size(), b.keys.size(), expected));
@@ -87,7 +121,6 @@ comparison compare(const application_report& a, const application_report& b, std
   } else if (*a.all != *b.all) {
     differ("the digests over all keys differ");
   }
-  if (!a.stream || a.stream != b.stream) differ("the ends name different key streams");
   return c;
 }
 

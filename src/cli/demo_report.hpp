@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -13,16 +14,20 @@
 
 #include "cli/digest.hpp"
 #include "qkd004/key_stream_id.hpp"
+#include "qkd004/qos.hpp"
 
 namespace qkd004::cli {
 
 struct delivered_key {
   std::uint64_t index = 0;
   sha256_digest digest{};
+  std::chrono::microseconds at{};  ///< when it came, on the machine's steady clock
 };
 
 /// One application's side. The application writes it in lines, and reads none.
 struct application_report {
+  std::optional<qos> counter;   ///< the key manager's last counter-proposal, if there was one
+  std::optional<qos> promised;  ///< chunk, rates and Priority that it granted
   std::optional<key_stream_id> stream;
   std::vector<delivered_key> keys;   ///< in the order of delivery
   std::optional<sha256_digest> all;  ///< of the keys' octets, one key after another; last to come
@@ -36,6 +41,9 @@ struct application_report {
 
 /// \name The lines, each with its end
 ///@{
+/// Only chunk, rates and Priority.
+[[nodiscard]] std::string counter_line(const qos& quality);
+[[nodiscard]] std::string promised_line(const qos& quality);
 [[nodiscard]] std::string stream_line(const key_stream_id& id);
 [[nodiscard]] std::string key_line(const delivered_key& key);
 [[nodiscard]] std::string done_line(const sha256_digest& all, double keys_per_second);
@@ -46,7 +54,10 @@ struct comparison {
   std::string difference;  ///< the first, in words; empty if there is none
 };
 
-/// Compares the ends key by key.
+/// Compares the ends key by key, as far as both have some.
+[[nodiscard]] comparison compare_common(const application_report& a, const application_report& b);
+
+/// The same, and both ends are to have finished with so many.
 [[nodiscard]] comparison compare(const application_report& a, const application_report& b,
                                  std::size_t expected);
 

@@ -12,6 +12,7 @@
 #include "cli/certs.hpp"
 #include "cli/demo.hpp"
 #include "cli/demo_application.hpp"
+#include "cli/demo_qos.hpp"
 #include "cli/doctor.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/open_get_close.hpp"
@@ -103,6 +104,8 @@ struct command_line {
   std::string secret;
   certs_options certs;
   demo_options demo;
+  bool with_qos = false;
+  std::size_t qos_seconds = demo_qos_options{}.seconds;
   application_options application;
   doctor_options doctor;
 
@@ -255,25 +258,37 @@ struct command_line {
   }
 
   void add_demo() {
-    CLI::App& c = add("demo", "Show keys travelling between two sites, in four processes",
-                      [this] { return cli::demo(demo); });
-    c.add_option("--keys", demo.count, "how many keys each application takes, at most 10 million")
-        ->check(between(1, 10'000'000))
-        ->type_name("N")
-        ->default_str("1000");
-    c.add_option("--chunk", demo.chunk, "octets of every key, at most 65536")
-        ->check(between(1, 65'536))
-        ->type_name("N")
-        ->default_str("32");
-    c.add_option("--rate", demo.rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
-        ->type_name("BPS")
-        ->default_str("0");
+    CLI::App& c = add("demo", "Show keys travelling between two sites, in four processes", [this] {
+      if (!with_qos) return cli::demo(demo);
+      return cli::demo_qos({qos_seconds, demo.tls, demo.keep, demo.log_level});
+    });
+    auto* const keys =
+        c.add_option("--keys", demo.count, "how many keys each application takes, at most 10 million")
+            ->check(between(1, 10'000'000))
+            ->type_name("N")
+            ->default_str("1000");
+    auto* const chunk = c.add_option("--chunk", demo.chunk, "octets of every key, at most 65536")
+                            ->check(between(1, 65'536))
+                            ->type_name("N")
+                            ->default_str("32");
+    auto* const rate =
+        c.add_option("--rate", demo.rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
+            ->type_name("BPS")
+            ->default_str("0");
     c.add_flag("--tls", demo.tls,
                "over TLS, with certificates made for this, instead of plain TCP on loopback");
-    c.add_flag("--show-keys", demo.show_keys, "print the first keys of each end");
+    auto* const show = c.add_flag("--show-keys", demo.show_keys, "print the first keys of each end");
     c.add_option("--keep", demo.keep,
                  "a new folder (mode 0700) for configurations, logs and keys, which stays")
         ->type_name("DIR");
+    auto* const qos = c.add_flag(
+        "--qos", with_qos, "instead: three streams of different QoS on a link that is too small for all");
+    for (auto* const one : {keys, chunk, rate, show}) qos->excludes(one);
+    c.add_option("--seconds", qos_seconds, "with --qos: how long it measures, 3 to 600")
+        ->check(between(std::size_t{3}, std::size_t{600}))
+        ->needs(qos)
+        ->type_name("N")
+        ->default_str(std::to_string(qos_seconds));
     add_log_level(c, demo.log_level, "of the sites, whose logs are shown if something fails");
     end_help(c,
              "The link is a simulation that draws both ends from one secret: it shows the interface,\n"
@@ -289,9 +304,15 @@ struct command_line {
     add_server(c, application.server);
     add_ends(c, application.request);
     c.add_flag("--join", application.join);
-    c.add_option("--keys", application.count)->check(between(1, 10'000'000));
+    c.add_flag("--accept-counter", application.accept_counter);
+    c.add_flag("--until-told", application.until_told);
+    c.add_option("--keys", application.count)->check(between(0, 10'000'000));
     c.add_option("--show", application.show);
     c.add_option("--chunk", application.request.quality.key_chunk_size);
+    c.add_option("--max-bps", application.request.quality.max_bps);
+    c.add_option("--min-bps", application.request.quality.min_bps);
+    c.add_option("--jitter", application.request.quality.jitter);
+    c.add_option("--priority", application.request.quality.priority);
     c.add_option("--timeout", application.request.quality.timeout_ms);
     c.add_option("--out", application.out);
   }

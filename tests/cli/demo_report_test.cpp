@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 
 #include "qkd004/key_stream_id.hpp"
@@ -20,7 +21,8 @@ sha256_digest digest_of(std::string_view text) { return sha256::of(std::as_bytes
 application_report report(std::size_t count) {
   application_report r;
   r.stream = key_stream_id::parse("01234567-89ab-4cde-8f01-23456789abcd");
-  for (std::size_t i = 0; i < count; ++i) r.keys.push_back({i, digest_of(std::to_string(i))});
+  for (std::size_t i = 0; i < count; ++i)
+    r.keys.push_back({i, digest_of(std::to_string(i)), std::chrono::microseconds{i}});
   r.all = digest_of("all");
   r.keys_per_second = 1234;
   return r;
@@ -74,14 +76,26 @@ TEST_CASE("report: takes the lines that an application writes") {
   CHECK_FALSE(taken.all);
   CHECK(taken.take(line(done_line(*r.all, r.keys_per_second))));
   CHECK(compare(r, taken, 2).difference.empty());
+  CHECK(taken.keys.at(1).at == std::chrono::microseconds{1});
+  const qos quality{64, 120'000, 40'000, 8'000, 4'294'967'295, 0, 0, ""};
+  CHECK(taken.take(line(promised_line(quality))));
+  CHECK(taken.promised == quality);
+  CHECK_FALSE(taken.counter);
+  CHECK(taken.take(line(counter_line(quality))));
+  CHECK(taken.counter == quality);
   CHECK(taken.keys_per_second == 1234);
   REQUIRE(taken.shown.size() == 1);
   CHECK(taken.shown[0] == std::pair<std::uint64_t, std::string>{1, "00ff"});
 }
 
 TEST_CASE("report: refuses a line when it is something else") {
-  for (const char* line :
-       {"", "stream", "stream 1", "key", "key 1", "key x 00", "key -1 00", "done", "done 00 1", "hello"}) {
+  const std::string key_without_time = "key 1 " + to_hex(digest_of("1"));
+  for (const std::string& line :
+       {std::string{}, std::string{"stream"}, std::string{"stream 1"}, std::string{"key"},
+        std::string{"key 1"}, std::string{"key x 00"}, std::string{"key -1 00 1"}, key_without_time,
+        key_without_time + " x", std::string{"done"}, std::string{"done 00 1"}, std::string{"hello"},
+        std::string{"promised"}, std::string{"promised 1 2 3 4"}, std::string{"promised 1 2 3 4 5 6"},
+        std::string{"counter 1 2 3 4 4294967296"}}) {
     INFO(line);
     application_report r;
     CHECK_FALSE(r.take(line));
