@@ -284,6 +284,7 @@ class key_manager final : public key_service {
     std::uint64_t promised_bps = 0;                              ///< sum of Min_bps given from this side
     std::uint64_t promised_there_bps = 0;                        ///< and from the other
     link_rate rate;
+    std::uint64_t largest_block = 0;                 ///< octets, of those the source has given
     std::uint16_t version = peer::protocol_version;  ///< of the protocol, common to both
     std::uint64_t lent_bps = 0;                      ///< of this site's half, to the peer
     std::uint64_t borrowed_bps = 0;                  ///< of the peer's half

@@ -23,6 +23,7 @@ inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
     }
     if (!block->has_value()) return l.rate.exhausted(now);
     l.rate.add((*block)->bytes.size());
+    l.largest_block = std::max<std::uint64_t>(l.largest_block, (*block)->bytes.size());
     l.pool.append(std::move((*block)->bytes));
   }
   l.rate.sated();
@@ -108,8 +109,14 @@ inline std::uint32_t key_manager::bucket_room(stream& s, std::uint32_t most, tim
   const double chunk = s.quality.key_chunk_size;
   now = std::max(now, s.tokens_at);  // callers on threads read the clock before they get here
   const double passed = std::chrono::duration<double>(now - s.tokens_at).count();
-  // one chunk, and what a late timer would otherwise lose
-  s.tokens = std::min(s.tokens + passed * rate, chunk + rate * 0.005);
+  // one chunk, and what a late timer would otherwise lose; where a Min_bps is paced, also what comes to it while the
+  // source is between two blocks
+  const link& l = link_of(s);
+  double late = 0.005;
+  if (s.quality.jitter != 0 && s.quality.min_bps != 0 && l.rate.bps() != 0) {
+    late = std::max(late, static_cast<double>(l.largest_block) * 8 / static_cast<double>(l.rate.bps()));
+  }
+  s.tokens = std::min(s.tokens + passed * rate, chunk + rate * late);
   s.tokens_at = now;
   return static_cast<std::uint32_t>(std::min<double>(most, s.tokens / chunk));
 }
@@ -145,6 +152,10 @@ inline void key_manager::allocate(link& l, time_point now) {
     std::uint32_t count =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(room, (l.pool.end() - l.bound) / chunk));
     if (count == 0) return;  // the first in turn waits for key, and nobody overtakes it
+    // what comes before its turn is what was promised, and no more
+    if (l.promised_to.contains(s.serial) && s.owed >= static_cast<double>(chunk)) {
+      count = std::min(count, static_cast<std::uint32_t>(s.owed / static_cast<double>(chunk)));
+    }
     count = bucket_room(s, count, now);
     if (count == 0) {
       drop();
@@ -169,8 +180,8 @@ inline void key_manager::allocate(link& l, time_point now) {
     s.allocated += count;
     s.peer_waits = false;
 
+    l.turn = std::max(l.turn, l.schedule.begin()->first);  // not that of whoever came before its turn
     l.schedule.erase(first);
-    l.turn = std::max(l.turn, s.turn);
     const std::uint64_t weight = 1 + std::min(s.quality.priority, 255U);
     s.turn += b.length * 256 / weight;
     l.schedule.insert({s.turn, s.serial});

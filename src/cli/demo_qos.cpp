@@ -31,9 +31,6 @@ using std::chrono::seconds;
 
 constexpr std::uint32_t link_bps = 120'000;
 constexpr std::uint32_t chunk = 64;  ///< octets of every key
-/// What comes of the link at a time: one key. Of larger blocks a stream with a Min_bps gets a whole one whenever it is
-/// owed a key, and one that its Jitter paces gets a single key of each, so that these blocks are for other links.
-constexpr std::uint32_t block_bytes = chunk;
 constexpr milliseconds settling{1'000};   ///< reserves that gathered before are read
 constexpr milliseconds patience{30'000};  ///< with applications that have something to say
 constexpr milliseconds lateness{3'000};   ///< of the keys of a second; after that its row is shown as it is
@@ -69,7 +66,7 @@ std::string text_of(const qos& q) {
 class qos_demonstration {
  public:
   explicit qos_demonstration(const demo_qos_options& o)
-      : options_{o}, stage_{{link_bps, block_bytes, o.tls, o.keep, o.log_level}} {
+      : options_{o}, stage_{{link_bps, 0, o.tls, o.keep, o.log_level}} {
     for (auto& [name, asked] : demands()) {
       parts_.push_back(
           {{name, asked}, {stage_.a().name + "-" + name, {}}, {stage_.b().name + "-" + name, {}}});

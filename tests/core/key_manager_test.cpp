@@ -937,3 +937,45 @@ TEST_CASE("key_manager: is not harmed by any message of a peer that lies") {
     }
   }
 }
+
+TEST_CASE("key_manager: keeps a Min_bps and lets nobody starve when blocks are larger than chunks") {  // D6
+  for (const std::uint32_t jitter : {0U, 8'000U}) {
+    CAPTURE(jitter);
+    auto o = link_of(120'000);
+    o.source.block_bytes = 1'500;  // ten a second
+    two_sites w{o};
+    std::vector<key_stream_id> ids;
+    for (const std::uint32_t priority : {1U, 3U, 0U}) {
+      auto r = a_to_b;
+      r.quality.priority = priority;
+      if (priority == 1) r.quality.min_bps = 40'000;
+      if (priority == 1) r.quality.jitter = jitter;
+      ids.push_back(w.open_both(r));
+    }
+    std::vector<std::uint64_t> next(3);
+    std::vector<std::uint64_t> before;
+    const auto begin = w.now;
+    while (w.now - begin < 12s) {
+      if (before.empty() && w.now - begin >= 2s) before = next;
+      for (std::size_t i = 0; i < 3; ++i) {
+        for (;;) {
+          const auto at_a = w.get(*w.a, w.conn_a, ids[i], next[i]);
+          (void)w.get(*w.b, w.conn_b, ids[i], next[i]);
+          if (w.outcome(*w.a, at_a) != status::success) break;
+          ++next[i];
+        }
+      }
+      w.pass(5ms);
+    }
+    std::vector<double> bps;
+    for (std::size_t i = 0; i < 3; ++i) bps.push_back(static_cast<double>(next[i] - before[i]) * 32 * 8 / 10);
+    CAPTURE(bps[0]);
+    CAPTURE(bps[1]);
+    CAPTURE(bps[2]);
+    CHECK(bps[0] >= 39'000);
+    CHECK(bps[0] <= 52'000);
+    CHECK(bps[2] >= 10'000);
+    CHECK(bps[1] / bps[2] > 3);
+    CHECK(bps[1] / bps[2] < 5);
+  }
+}
