@@ -7,11 +7,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -19,6 +20,7 @@
 
 #include "qkd004/clock.hpp"
 #include "qkd004/exchange.hpp"
+#include "qkd004/index_ledger.hpp"
 #include "qkd004/key_chunk.hpp"
 #include "qkd004/key_ring.hpp"
 #include "qkd004/key_stream_id.hpp"
@@ -87,30 +89,45 @@ class key_stream {
     std::size_t count = 0;    ///< at least 1
   };
 
-  /// The next keys, as many as follow one another and fit. In this process it waits for the first only; over plain
-  /// 004 it asks for up to 32 at a time, and waits for each of them up to QoS Timeout.
+  /// The next keys, as many as follow one another and fit; waits for the first only. Over plain 004, which cannot
+  /// say that, it asks for up to 32 at a time, and waits for each of them up to QoS Timeout.
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<run> next_keys_into(std::span<std::byte> out);
+
+  /// Over a wire: has up to `keys` keys sent ahead of next_key() and its kin, which then find them here. They stay
+  /// readable for this side until they were returned: nothing is lost with the connection or this object. 0 stops it.
+  /// In this process, and where the key manager cannot do it, nothing changes.
+  /// Returns resource_limit when the arena has no room for that many.
+  /// Threads: while nobody asks for keys.
+  [[nodiscard]] result<void> prefetch(std::uint32_t keys);
+
+  /// Waits until the peer application has opened the stream; 0 ms: up to QoS Timeout.
+  /// Returns timeout; get_key_peer_not_connected if it has come and gone; std::errc::operation_not_supported from a
+  /// key manager that cannot be asked.
+  [[nodiscard]] result<void> wait_for_peer(std::chrono::milliseconds timeout = {});
 
   /// Gives the stream up. What this side has not read is destroyed; the other side reads on what it has.
   /// Clause: GS QKD 004 V2.1.1, 6.1 (CLOSE); D16.
   [[nodiscard]] result<void> close() {
     if (!state_ || state_->left) return {};
     state_->left = true;
-    call c;
-    c.request = close_request{id()};
-    const auto failed = state_->ask(c, std::chrono::milliseconds{quality().timeout_ms});
+    const auto [failed, s] = state_->close(std::chrono::milliseconds{quality().timeout_ms});
     if (failed) {
       state_->left = false;  // it may be asked for again
       return failed;
     }
-    const status s = std::get<close_response>(c.response).outcome;
     if (s != status::success) return s;
     return {};
   }
 
   /// Lets the stream live on when this object goes: for a program that comes back with the key_stream_id.
-  void detach() noexcept { state_->left = true; }
+  void detach() noexcept {
+    state_->left = true;
+    try {
+      if (state_->owes_acknowledgement()) (void)state_->acknowledge(grace);
+    } catch (...) {  // the keys go at their TTL
+    }
+  }
 
  private:
   friend class client;
@@ -132,8 +149,9 @@ class key_stream {
 
     std::mutex mutex;
     std::atomic<key_ring*> fast{nullptr};
-    std::uint64_t next = 0;           ///< wire: the lowest index that was never asked for
-    std::set<std::uint64_t> again{};  ///< wire: below `next`, and not received
+    extensions spoken;               ///< wire
+    index_ledger ledger;             ///< wire, under the mutex
+    std::unique_ptr<key_flow> flow;  ///< wire: prefetch()
 
     std::error_code ask(call& c, std::chrono::milliseconds timeout) {
       c.deadline = boot_clock::now() + timeout + grace;
@@ -152,26 +170,56 @@ class key_stream {
       return ring.get();
     }
 
-    std::uint64_t claim() {
+    index_ledger::run claim(std::uint64_t most) {
       const std::lock_guard lock{mutex};
-      if (again.empty()) return next++;
-      return again.extract(again.begin()).value();
+      return ledger.claim(most);
+    }
+    void settle(const index_ledger::run& r, std::uint64_t had) {
+      const std::lock_guard lock{mutex};
+      ledger.settle(r, had);
+    }
+    /// `index` is gone for good, and nothing below `lowest` is live.
+    void skip(std::uint64_t index, std::uint64_t lowest) {
+      const std::lock_guard lock{mutex};
+      ledger.give_up(index);
+      ledger.skip_to(lowest);
+    }
+    std::uint64_t had_below() {
+      const std::lock_guard lock{mutex};
+      return ledger.had_below();
+    }
+    bool owes_acknowledgement() {
+      const std::lock_guard lock{mutex};
+      return spoken.acknowledge && ledger.owes_acknowledgement();
     }
 
-    /// An index was claimed and not received.
-    void give_back(std::uint64_t index) {
-      const std::lock_guard lock{mutex};
-      if (index + 1 == next) {
-        --next;
-      } else {
-        again.insert(index);
-      }
+    acknowledge_request acknowledgement() {
+      acknowledge_request r;
+      r.stream = opened.stream;
+      r.epoch = opened.epoch;
+      r.below = had_below();
+      return r;
+    }
+    std::error_code acknowledge(std::chrono::milliseconds timeout) {
+      call c;
+      c.request = acknowledgement();
+      return ask(c, timeout);
     }
 
-    /// Nothing below `lowest` is live. Those in `again` may have been served, and be had once more.
-    void skip_to(std::uint64_t lowest) {
-      const std::lock_guard lock{mutex};
-      next = std::max(next, lowest);
+    /// CLOSE, and before it on the same connection what this side has (R5).
+    std::pair<std::error_code, status> close(std::chrono::milliseconds timeout) {
+      call had;
+      call c;
+      call* both[] = {&had, &c};
+      const bool acknowledges = owes_acknowledgement();
+      had.request = acknowledgement();
+      c.request = close_request{opened.stream};
+      had.deadline = c.deadline = boot_clock::now() + timeout + grace;
+      via->start(std::span{both}.subspan(acknowledges ? 0 : 1));
+      if (acknowledges) via->wait(had);
+      via->wait(c);
+      if (c.error) return {c.error, status::protocol_error};
+      return {{}, std::get<close_response>(c.response).outcome};
     }
   };
 
@@ -179,7 +227,8 @@ class key_stream {
       : state_{std::make_unique<state>()} {
     state_->via = std::move(via);
     state_->arena = std::move(arena);
-    state_->next = opened.lowest_live_index;
+    state_->spoken = state_->via->supports();
+    state_->ledger = index_ledger{opened.lowest_live_index};
     state_->opened = std::move(opened);
     state_->left = state_->opened.outcome == status::qos_not_met;
   }
@@ -188,9 +237,8 @@ class key_stream {
     if (!state_ || state_->left) return;
     try {
       state_->left = true;
-      call c;
-      c.request = close_request{id()};
-      (void)state_->ask(c, std::chrono::milliseconds{0});
+      state_->flow.reset();
+      (void)state_->close(std::chrono::milliseconds{0});
     } catch (...) {  // the key manager destroys the keys at their TTL
     }
   }
@@ -211,10 +259,14 @@ class key_stream {
     if (outcome() == status::qos_not_met) return status::qos_not_met;
     if (out.size() < quality().key_chunk_size) return status::invalid_argument;
     if (key_ring* ring = state_->find_ring()) return take_from(*ring, index, out, p, metadata);
-    if (!index) return ask_for_next(out, p, metadata);
-    const reply r = ask_for(*index, out, p, metadata);
-    if (r.error) return r.error;
-    return *index;
+    if (index) {
+      const reply r = ask_for(*index, out, p, metadata);
+      if (r.error) return r.error;
+      return *index;
+    }
+    const auto got = ask_for_next(out.first(quality().key_chunk_size), p, {&metadata, 1});
+    if (!got) return got.error();
+    return got->first;
   }
 
   // in this process
@@ -223,12 +275,21 @@ class key_stream {
   // over a wire
   struct reply {
     std::error_code error;
-    std::uint64_t index;  ///< of the key, or the lowest that can still be had
+    std::uint64_t index = 0;  ///< of the first key, or the lowest that can still be had
+    std::uint32_t count = 0;
   };
   [[nodiscard]] reply ask_for(std::uint64_t index, std::span<std::byte> out, patience p,
                               key_metadata& metadata);
-  [[nodiscard]] result<std::uint64_t> ask_for_next(std::span<std::byte> out, patience p,
-                                                   key_metadata& metadata);
+  [[nodiscard]] reply ask_for(const index_ledger::run& r, std::span<std::byte> out, patience p,
+                              std::span<key_metadata> metadata);
+  [[nodiscard]] result<run> ask_for_next(std::span<std::byte> out, patience p,
+                                         std::span<key_metadata> metadata);
+  [[nodiscard]] result<run> ask_for_many(std::span<std::byte> out);
+  /// A connection that broke may have lost the reply only: the same index again is a retransmission (D13).
+  [[nodiscard]] static bool may_repeat(std::error_code e) noexcept {
+    return e == std::errc::connection_reset || e == std::errc::broken_pipe ||
+           e == std::errc::connection_aborted;
+  }
   [[nodiscard]] get_key_request request_for(std::uint64_t index, patience p) const {
     get_key_request r;
     r.stream = id();
@@ -266,6 +327,22 @@ class client {
     auto& r = std::get<open_connect_response>(c.response);
     if (!is_answer(r.outcome, operation::open_connect)) return r.outcome;
     return key_stream{via_, arena_, std::move(r)};
+  }
+
+  /// How the caller's streams at this site stand, or one of them, as a JSON object. For the people who operate it:
+  /// members may be added.
+  /// Returns unknown_key_stream, and std::errc::operation_not_supported where this cannot be asked.
+  [[nodiscard]] result<std::string> report(const key_stream_id& stream = {}) {
+    call c;
+    c.request = report_request{stream};
+    c.deadline = boot_clock::now() + std::chrono::milliseconds{qos_defaults::timeout_ms};
+    call* one = &c;
+    via_->start(std::span{&one, 1});
+    via_->wait(c);
+    if (c.error) return c.error;
+    auto& r = std::get<report_response>(c.response);
+    if (r.outcome != status::success) return r.outcome;
+    return std::move(r.json);
   }
 
   /// The transport underneath.
@@ -320,31 +397,73 @@ inline key_stream::reply key_stream::ask_for(std::uint64_t index, std::span<std:
     const auto failed =
         state_->ask(c, std::chrono::milliseconds{p == patience::none ? 0U : quality().timeout_ms});
     if (failed) {
-      // a connection that broke may have lost the reply only: the same index again is a retransmission (D13)
-      const bool broke = failed == std::errc::connection_reset || failed == std::errc::broken_pipe ||
-                         failed == std::errc::connection_aborted;
-      if (broke && attempt == 0) continue;
+      if (may_repeat(failed) && attempt == 0) continue;
       return {failed, index};
     }
     const auto& r = std::get<get_key_response>(c.response);
     if (r.outcome != status::success) return {r.outcome, r.index};
     metadata = r.metadata;
-    return {{}, index};
+    return {{}, index, 1};
   }
 }
 
-inline result<std::uint64_t> key_stream::ask_for_next(std::span<std::byte> out, patience p,
-                                                      key_metadata& metadata) {
+/// As above with GET_KEYS, which also says what this side has had.
+inline key_stream::reply key_stream::ask_for(const index_ledger::run& wanted, std::span<std::byte> out,
+                                             patience p, std::span<key_metadata> metadata) {
+  for (int attempt = 0;; ++attempt) {
+    get_keys_request r;
+    r.stream = id();
+    r.epoch = state_->opened.epoch;
+    r.first = wanted.first;
+    r.count = static_cast<std::uint16_t>(wanted.count);
+    r.acknowledge_below = state_->had_below();
+    r.no_wait = p == patience::none;
+    call c;
+    c.request = r;
+    c.key_buffer = out;
+    c.metadata_buffer = metadata;
+    const auto failed =
+        state_->ask(c, std::chrono::milliseconds{p == patience::none ? 0U : quality().timeout_ms});
+    if (failed) {
+      if (may_repeat(failed) && attempt == 0) continue;
+      return {failed, wanted.first};
+    }
+    {
+      const std::lock_guard lock{state_->mutex};
+      state_->ledger.told(r.acknowledge_below);
+    }
+    const auto& got = std::get<get_keys_response>(c.response);
+    if (got.outcome != status::success) return {got.outcome, got.first};
+    if (got.first != wanted.first || c.keys == 0 || c.keys > wanted.count) {
+      return {make_error_code(status::protocol_error), wanted.first};
+    }
+    return {{}, wanted.first, c.keys};
+  }
+}
+
+/// The next keys, as many as fit where they can be asked for in one call, else one.
+inline result<key_stream::run> key_stream::ask_for_next(std::span<std::byte> out, patience p,
+                                                        std::span<key_metadata> metadata) {
+  if (state_->flow) {
+    const time_point now = boot_clock::now();
+    const auto patient = std::chrono::milliseconds{p == patience::none ? 0U : quality().timeout_ms};
+    const auto got = state_->flow->take(out, metadata, now + patient);
+    if (!got.error) return run{got.first, got.count};
+    const bool none = p == patience::none && to_status(got.error) == status::timeout;
+    return none ? make_error_code(status::insufficient_key) : got.error;
+  }
+  const std::size_t fit = std::min<std::size_t>(out.size() / quality().key_chunk_size, 0xffff);
   for (;;) {
-    const std::uint64_t index = state_->claim();
-    const reply r = ask_for(index, out, p, metadata);
-    if (!r.error) return index;
+    const auto asked = state_->claim(state_->spoken.get_keys ? fit : 1);
+    const reply r = state_->spoken.get_keys ? ask_for(asked, out, p, metadata)
+                                            : ask_for(asked.first, out, p, metadata.front());
+    state_->settle(asked, r.count);
+    if (!r.error) return run{asked.first, r.count};
     const status s = to_status(r.error);
-    if ((s == status::index_not_available || s == status::insufficient_key) && r.index > index) {
-      state_->skip_to(r.index);  // this one is gone for good: the key manager named the lowest that is not
+    if ((s == status::index_not_available || s == status::insufficient_key) && r.index > asked.first) {
+      state_->skip(asked.first, r.index);  // gone for good: the key manager named the lowest that is not
       continue;
     }
-    state_->give_back(index);
     return r.error;
   }
 }
@@ -362,46 +481,71 @@ inline result<key_stream::run> key_stream::next_keys_into(std::span<std::byte> o
     if (!one) return one.error();
     return run{*one, 1};
   }
+  if (state_->flow || state_->spoken.get_keys) return ask_for_next(out, patience::timeout, {});
+  return ask_for_many(out);
+}
 
-  // one request a key, all in one write; the first gap ends the run
+/// Over plain 004: one request a key, all in one write; the first gap ends the run.
+inline result<key_stream::run> key_stream::ask_for_many(std::span<std::byte> out) {
+  const std::size_t size = quality().key_chunk_size;
   const std::size_t most =
       std::min({out.size() / size, most_in_flight, std::max(most_octets_in_flight / size, std::size_t{1})});
-  std::vector<call> calls(most);
+  const auto asked = state_->claim(most);
+  std::vector<call> calls(asked.count);
   std::vector<call*> started;
-  std::vector<std::uint64_t> indices;
   const time_point deadline = boot_clock::now() + std::chrono::milliseconds{quality().timeout_ms} + grace;
-  for (std::size_t i = 0; i < most; ++i) {
-    const std::uint64_t index = state_->claim();
-    if (i > 0 && index != indices.back() + 1) {
-      state_->give_back(index);
-      break;
-    }
-    indices.push_back(index);
-    calls[i].request = request_for(index, patience::timeout);
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    calls[i].request = request_for(asked.first + i, patience::timeout);
     calls[i].key_buffer = out.subspan(i * size, size);
     calls[i].deadline = deadline;
     started.push_back(&calls[i]);
   }
   state_->via->start(started);
-  run r{indices.front(), 0};
+  run r{asked.first, 0};
   std::error_code failed;
   for (std::size_t i = 0; i < started.size(); ++i) {
     state_->via->wait(*started[i]);
     std::error_code error = started[i]->error;
     if (!error) error = std::get<get_key_response>(started[i]->response).outcome;
-    if (!error && r.count == i) {
-      r.count += 1;
-      continue;
-    }
+    if (!error && r.count == i) r.count += 1;
     if (i == 0) failed = error;
-    state_->give_back(indices[i]);
   }
+  state_->settle(asked, r.count);
   if (r.count > 0) return r;
   if (to_status(failed) == status::timeout) return failed;
   key_metadata unused;  // one at a time knows how to skip, and how to try again
-  const auto one = ask_for_next(out.first(size), patience::timeout, unused);
-  if (!one) return one.error();
-  return run{*one, 1};
+  return ask_for_next(out.first(size), patience::timeout, {&unused, 1});
+}
+
+inline result<void> key_stream::prefetch(std::uint32_t keys) {
+  if (outcome() == status::qos_not_met) return status::qos_not_met;
+  if (!state_->spoken.subscribe || state_->find_ring() != nullptr) return {};
+  std::uint64_t next = state_->had_below();
+  if (state_->flow) {
+    // what has arrived and was not taken is served again
+    next = state_->flow->position();
+    state_->flow.reset();
+    const std::lock_guard lock{state_->mutex};
+    state_->ledger = index_ledger{next};
+  }
+  if (keys == 0) return {};
+  auto made = state_->via->subscribe(state_->opened, next, keys, state_->arena);
+  if (!made) return made.error();
+  state_->flow = std::move(*made);
+  return {};
+}
+
+inline result<void> key_stream::wait_for_peer(std::chrono::milliseconds timeout) {
+  if (outcome() == status::qos_not_met) return status::qos_not_met;
+  const auto most = std::chrono::milliseconds{std::numeric_limits<std::uint32_t>::max()};
+  const auto asked = std::clamp(timeout, std::chrono::milliseconds{0}, most);
+  call c;
+  c.request = wait_peer_request{id(), static_cast<std::uint32_t>(asked.count())};
+  const auto patient = asked.count() == 0 ? std::chrono::milliseconds{quality().timeout_ms} : asked;
+  if (const auto failed = state_->ask(c, patient)) return failed;
+  const status s = std::get<wait_peer_response>(c.response).outcome;
+  if (s != status::success) return s;
+  return {};
 }
 
 }  // namespace qkd004

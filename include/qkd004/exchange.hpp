@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -55,10 +56,11 @@ class call {
   std::span<key_metadata> metadata_buffer;  ///< several keys: where their metadata go, as many as fit
 
   /// \name After done()
-  any_response response;   ///< of the request's kind; get_key_response::key lies in key_buffer;
-                           ///< get_keys_response::keys is empty
-  std::uint32_t keys = 0;  ///< of get_keys_response, in key_buffer
-  std::error_code error;   ///< the transport failed: `response` says nothing
+  any_response response;        ///< of the request's kind; get_key_response::key lies in key_buffer;
+                                ///< get_keys_response::keys is empty
+  std::uint32_t keys = 0;       ///< of get_keys_response, in key_buffer
+  std::string vendor_metadata;  ///< of get_keys_response, if it was asked for and there is any
+  std::error_code error;        ///< the transport failed: `response` says nothing
 
   [[nodiscard]] bool done() const noexcept {
     return done_.load(std::memory_order_acquire);  // pairs with the release in complete()
@@ -74,6 +76,7 @@ class call {
   void rearm() noexcept {
     error.clear();
     keys = 0;
+    vendor_metadata.clear();
     done_.store(false, std::memory_order_relaxed);
   }
 
@@ -103,6 +106,8 @@ class key_flow {
   /// The next keys, as many as have arrived, follow one another and fit; waits for the first.
   [[nodiscard]] virtual taken take(std::span<std::byte> out, std::span<key_metadata> metadata,
                                    time_point deadline) = 0;
+  /// Index of the next key that take() would give, as far as that is known.
+  [[nodiscard]] virtual std::uint64_t position() = 0;
 };
 
 /// A way to one key manager. Implement the first three to write a transport.

@@ -231,6 +231,7 @@ class in_process_link {
     if constexpr (std::is_same_v<Response, get_keys_response>) {
       std::get<get_keys_response>(c.response).keys = {};
       std::get<get_keys_response>(c.response).vendor_metadata = {};
+      c.vendor_metadata = r.vendor_metadata;
       if (r.keys.size() * r.chunk_size > c.key_buffer.size()) {
         c.error = status::invalid_argument;
       } else {

@@ -228,8 +228,10 @@ class key_manager final : public key_service {
     std::set<std::uint64_t> handed_out;  ///< strict once: indices in the window that were served
 
     std::shared_ptr<key_ring> ring;
-    std::uint32_t window = 0;      ///< chunks between the lowest that a side holds and the highest allocated
-    std::uint64_t allocated = 0;   ///< allocator: next index to bind
+    std::uint32_t window = 0;     ///< chunks between the lowest that a side holds and the highest allocated
+    std::uint64_t allocated = 0;  ///< allocator: next index to bind
+    std::uint64_t last_bound =
+        0;  ///< the other, once the peer has closed: end of the last binding there can be
     std::uint64_t peer_low = 0;    ///< allocator: lowest index the peer holds
     std::uint64_t marked_low = 0;  ///< the other: lowest_held() last told to the allocator
     time_point marked_at{};

@@ -250,6 +250,14 @@ inline void key_manager::resume(stream& s, caller who, time_point now) {
   s.epoch += 1;
   s.ring->set_epoch(s.epoch);
   end_subscription(s, status::not_authorized);
+  // R3: what a connection of before waits for is not given to it any more
+  const auto waiting = s.waiting;
+  for (const auto it : waiting) {
+    if (it->second.who.connection == who.connection) continue;
+    const waiting_call c = it->second;
+    forget(it);
+    fail_waiting(c, s, status::not_authorized, status::not_authorized);
+  }
   note_user(s, who);
   answer_open(who, s, s.peer_open ? status::success : status::peer_not_connected);
   ask_for_more(s, now);
@@ -407,6 +415,11 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
 
 /// The peer's application has closed: what was allocated stays readable here. Clause: D16.
 inline void key_manager::end_peer(stream& s, time_point now) {
+  if (!s.peer_closed) {
+    // after a reconnection the bindings that came before the CLOSE come again, and are all there are
+    const link& l = link_of(s);
+    s.last_bound = l.deferred.empty() ? l.bound : l.deferred.back().position + l.deferred.back().length;
+  }
   s.peer_closed = true;
   s.peer_open = false;
   release_promise(s);  // nothing more is allocated
@@ -428,9 +441,7 @@ inline void key_manager::finish_if_drained(stream& s, time_point now) {
   for (const auto& b : l.outstanding) {
     if (b.bind.stream == s.id) return;
   }
-  for (const auto& b : l.deferred) {
-    if (b.stream == s.id) return;
-  }
+  if (!l.allocates && l.bound < s.last_bound) return;
   s.ring->finish(status::get_key_peer_not_connected);
   serve_waiting(s, now);
 }

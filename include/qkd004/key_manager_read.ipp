@@ -228,8 +228,9 @@ inline void key_manager::subscribe(caller who, const subscribe_request& request,
   if (sub.connection != who.connection) {
     end_subscription(*s, status::not_authorized);
     sub = {who.connection, request.first, request.credit};
+    if (request.credit == 0) return end_subscription(*s, status::insufficient_key);
   } else if (request.credit == 0) {
-    sub.credit = 0;
+    return end_subscription(*s, status::insufficient_key);
   } else {
     sub.credit += std::min(request.credit, 0xffff'ffffU - sub.credit);
   }

@@ -118,9 +118,9 @@ struct acknowledge_response {
 };
 
 /// Keys are to come by themselves, each taking one credit, from `first` on as they are there. A further one adds
-/// its credit and leaves the position as it is; one with credit 0 suspends: it takes back what credit is left. Is
-/// answered by deliveries only: get_keys_response as often as there is something; one that is not a success ends
-/// the subscription.
+/// its credit and leaves the position as it is; one with credit 0 suspends, and the next begins at its own `first`.
+/// Is answered by deliveries only: get_keys_response as often as there is something. One that is not a success is
+/// the last: of a suspension it has insufficient_key, so that it is known where the old ones end.
 struct subscribe_request {
   key_stream_id stream;
   std::uint64_t epoch = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/channel.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -8,6 +9,10 @@
 #include "qkd004/key_service.hpp"
 
 namespace qkd004::net {
+
+channel::channel(int descriptor, scheme kind) noexcept : descriptor_{descriptor}, kind_{kind} {
+  if (descriptor_ >= 0) ::fcntl(descriptor_, F_SETFD, FD_CLOEXEC);
+}
 
 channel& channel::operator=(channel&& other) noexcept {
   if (this == &other) return *this;
@@ -49,8 +54,12 @@ void channel::end() noexcept {
 }
 
 void channel::close() noexcept {
+  if (descriptor_ >= 0 && tls_) tls_->end();
+  abandon();
+}
+
+void channel::abandon() noexcept {
   if (descriptor_ < 0) return;
-  if (tls_) tls_->end();
   tls_.reset();
   ::close(std::exchange(descriptor_, -1));
 }

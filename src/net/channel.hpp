@@ -24,8 +24,8 @@ namespace qkd004::net {
 class channel {
  public:
   channel() noexcept = default;
-  /// Takes a descriptor over.
-  channel(int descriptor, scheme kind) noexcept : descriptor_{descriptor}, kind_{kind} {}
+  /// Takes a descriptor over. Programs that this one starts do not inherit it: Asio's come without that.
+  channel(int descriptor, scheme kind) noexcept;
   channel(channel&& other) noexcept
       : descriptor_{std::exchange(other.descriptor_, -1)},
         kind_{other.kind_},
@@ -77,6 +77,8 @@ class channel {
   /// Ends both ways, but keeps the descriptor for whoever is polling it.
   void end() noexcept;
   void close() noexcept;
+  /// Closes without a word: in a child of fork(), where the connection is the parent's.
+  void abandon() noexcept;
 
   /// After failed.
   [[nodiscard]] io_failure failure() const;

@@ -11,12 +11,18 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
+#include <cstring>
+#include <memory>
 #include <mutex>
+#include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "net/address.hpp"
 #include "net/lane.hpp"
+#include "wire/extension.hpp"
 
 namespace qkd004::net {
 
@@ -24,7 +30,9 @@ namespace {
 
 /// Of the callers in wait(), one polls for all, and those whose answers it reads are woken; when its own is there, it
 /// hands over to another. A call costs one write, one poll and one read, and no thread changes when there is one caller.
-class tcp_exchange final : public exchange, private lane::owner {
+class tcp_exchange final : public exchange,
+                           public std::enable_shared_from_this<tcp_exchange>,
+                           private lane::owner {
  public:
   tcp_exchange(address to, std::shared_ptr<const tls_context> tls, secret_arena arena,
                const connect_options& options)
@@ -42,8 +50,13 @@ class tcp_exchange final : public exchange, private lane::owner {
   void start(std::span<call* const> calls) override;
   void wait(call& c) override;
   void cancel(call& c) noexcept override;
+  [[nodiscard]] extensions supports() const override;
+  [[nodiscard]] result<std::unique_ptr<key_flow>> subscribe(const open_connect_response& stream,
+                                                            std::uint64_t first, std::uint32_t credit,
+                                                            const secret_arena& arena) override;
 
  private:
+  class flow;
   using lane_ptr = std::shared_ptr<lane>;
 
   /// A caller that sleeps in wait(), on its own stack.
@@ -53,11 +66,15 @@ class tcp_exchange final : public exchange, private lane::owner {
   };
 
   void on_done(call& c) override;
+  void on_greeted(const extensions& served) override;
+  void on_delivery(const wire::extension::delivery& d) override;
+  void on_over() override;
 
   [[nodiscard]] lane_ptr make_lane();
   [[nodiscard]] lane_ptr usable_lane();
   void poll_once(std::unique_lock<std::mutex>& lock, time_point until);
   void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now);
+  void wait_in(std::unique_lock<std::mutex>& lock, call& c);
   void give_up(call& c, std::error_code why);
   void tidy();
   void hand_over();
@@ -70,7 +87,10 @@ class tcp_exchange final : public exchange, private lane::owner {
   const connect_options options_;
   const tick_clock clock_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  extensions served_;  ///< as HELLO has told last
+  std::vector<flow*> flows_;
+  std::multiset<key_stream_id> suspended_;  ///< of this connection, and not confirmed
   std::vector<endpoint> endpoints_;
   bool endpoints_failed_ = false;  ///< look the name up again
   bool plain_;                     ///< asked for, or the server did not understand HELLO
@@ -90,6 +110,175 @@ constexpr boot_clock::duration longest_wait = std::chrono::hours{1};
 boot_clock::duration until_then(time_point then, time_point now) {
   return then > now + longest_wait ? longest_wait : std::max(then - now, boot_clock::duration::zero());
 }
+
+/// A subscription and the keys that came of it, in a ring of this end. What was taken is acknowledged, and its credit
+/// given again, half a ring at a time.
+/// Threads: take() and the destructor any; the rest in the mutex of the exchange.
+class tcp_exchange::flow final : public key_flow {
+ public:
+  flow(std::shared_ptr<tcp_exchange> owner, const open_connect_response& stream, std::uint64_t first,
+       std::uint32_t credit, secret_bytes memory)
+      : owner_{std::move(owner)},
+        stream_{stream.stream},
+        epoch_{stream.epoch},
+        chunk_{stream.quality.key_chunk_size},
+        capacity_{credit},
+        memory_{std::move(memory)},
+        metadata_(credit),
+        indices_(credit),
+        next_{first},
+        had_below_{first} {
+    const std::lock_guard lock{owner_->mutex_};
+    owner_->flows_.push_back(this);
+  }
+
+  ~flow() override {
+    const std::lock_guard lock{owner_->mutex_};
+    std::erase(owner_->flows_, this);
+    if (const auto l = via_.lock(); l && !l->is_over() && !owner_->arena_.forked()) {
+      acknowledge(*l);
+      l->subscribe({stream_, epoch_, next_, 0});
+      l->flush();
+      owner_->suspended_.insert(stream_);
+    }
+  }
+
+  taken take(std::span<std::byte> out, std::span<key_metadata> metadata, time_point deadline) override {
+    std::unique_lock lock{owner_->mutex_};
+    if (out.size() < chunk_) return {make_error_code(status::invalid_argument)};
+    for (bool polled = false, again = false;;) {
+      if (owner_->arena_.forked()) return {std::make_error_code(std::errc::operation_not_permitted)};
+      if (count_ > 0) return hand_out(out, metadata);
+      if (failed_) {
+        const auto error = std::exchange(failed_, {});
+        via_.reset();  // asked for anew by the next one
+        return {error};
+      }
+      const auto l = owner_->usable_lane();
+      if (via_.lock() != l) {
+        // R4: what was lost with a connection is sent again; once, and then its user hears of it
+        if (std::exchange(again, true) && broken_) return {l->is_over() ? l->error() : broken_};
+        begin(l);
+      }
+      if (l->is_over()) return {l->error()};
+      const time_point now = boot_clock::now();
+      if (now >= deadline) {
+        if (polled) return {make_error_code(status::timeout)};
+        polled = true;  // what has come is looked at once, also by whoever does not wait
+        if (owner_->driven_) return {make_error_code(status::timeout)};
+        owner_->poll_once(lock, now);
+        owner_->hand_over();
+        continue;
+      }
+      polled = true;
+      renew();  // the key manager may have no room left but what is not acknowledged
+      call c;
+      c.deadline = deadline;
+      waiters_.push_back(&c);
+      owner_->wait_in(lock, c);
+      std::erase(waiters_, &c);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t position() override {
+    const std::lock_guard lock{owner_->mutex_};
+    return count_ > 0 ? indices_[head_] : next_;
+  }
+
+  [[nodiscard]] const key_stream_id& stream() const noexcept { return stream_; }
+
+  void deliver(const wire::extension::get_keys_reply& reply) {
+    if (reply.outcome == status::insufficient_key) return;  // confirms what a flow before this one ended with
+    if (reply.outcome != status::success) {
+      failed_ = reply.outcome;
+    } else if (reply.chunk_size != chunk_ || reply.count > capacity_ - count_) {
+      failed_ = status::protocol_error;
+    } else if (reply.first >= next_) {  // what is below came twice: of a connection before this one
+      for (std::size_t i = 0; i < reply.count; ++i) {
+        const std::size_t slot = (head_ + count_) % capacity_;
+        std::memcpy(memory_.data() + slot * chunk_, reply.key(i).data(), chunk_);
+        metadata_[slot] = reply.metadata(i);
+        indices_[slot] = reply.first + i;
+        ++count_;
+      }
+      next_ = reply.first + reply.count;
+    }
+    wake();
+  }
+
+  void wake() {
+    for (call* const c : std::exchange(waiters_, {})) owner_->on_done(*c);
+  }
+
+  /// A connection has ended.
+  void on_over() {
+    if (const auto l = via_.lock(); l && l->is_over()) {
+      broken_ = l->error();
+      wake();
+    }
+  }
+
+ private:
+  void begin(const lane_ptr& l) {
+    via_ = l;
+    owed_ = 0;
+    l->subscribe({stream_, epoch_, next_, static_cast<std::uint32_t>(capacity_ - count_)});
+    l->flush();
+  }
+
+  void acknowledge(lane& l) {
+    if (had_below_ == told_) return;
+    told_ = had_below_;
+    l.acknowledge({stream_, epoch_, had_below_});
+  }
+
+  taken hand_out(std::span<std::byte> out, std::span<key_metadata> metadata) {
+    broken_ = {};
+    taken t{{}, indices_[head_], 0};
+    while (count_ > 0 && out.size() >= (t.count + std::size_t{1}) * chunk_ &&
+           indices_[head_] == t.first + t.count) {
+      std::byte* const key = memory_.data() + head_ * chunk_;
+      std::memcpy(out.data() + std::size_t{t.count} * chunk_, key, chunk_);
+      wipe(key, chunk_);
+      if (t.count < metadata.size()) metadata[t.count] = metadata_[head_];
+      head_ = (head_ + 1) % capacity_;
+      --count_;
+      ++t.count;
+    }
+    had_below_ = t.first + t.count;
+    owed_ += t.count;
+    if (owed_ >= (capacity_ + 1) / 2) renew();
+    return t;
+  }
+
+  /// Acknowledges what was taken, and gives its credit again.
+  void renew() {
+    const auto l = via_.lock();
+    if (owed_ == 0 || !l || l->is_over()) return;
+    acknowledge(*l);
+    l->subscribe({stream_, epoch_, next_, std::exchange(owed_, 0)});
+    l->flush();
+  }
+
+  const std::shared_ptr<tcp_exchange> owner_;
+  const key_stream_id stream_;
+  const std::uint64_t epoch_;
+  const std::size_t chunk_;
+  const std::size_t capacity_;
+  secret_bytes memory_;
+  std::vector<key_metadata> metadata_;
+  std::vector<std::uint64_t> indices_;
+  std::size_t head_ = 0;
+  std::size_t count_ = 0;
+  std::uint64_t next_;       ///< none below comes any more
+  std::uint64_t had_below_;  ///< returned to whoever takes
+  std::uint64_t told_ = 0;   ///< acknowledged below
+  std::uint32_t owed_ = 0;   ///< credit that was used up and not given again
+  std::weak_ptr<lane> via_;  ///< the connection of this subscription
+  std::error_code broken_;   ///< it broke, and nothing came since
+  std::error_code failed_;
+  std::vector<call*> waiters_;
+};
 
 tcp_exchange::~tcp_exchange() {
   {
@@ -149,7 +338,7 @@ void tcp_exchange::start(std::span<call* const> calls) {
     }
     return;
   }
-  const auto dialect = plain_ ? lane::dialect::plain : lane::dialect::extended;
+  const lane::dialect dialect = plain_ ? lane::dialect{} : lane::dialect{true, served_};
   lane_ptr l;
   for (call* const c : calls) {
     if (!l || options_.per_call) l = usable_lane();
@@ -163,6 +352,10 @@ void tcp_exchange::start(std::span<call* const> calls) {
 
 void tcp_exchange::wait(call& c) {
   std::unique_lock lock{mutex_};
+  wait_in(lock, c);
+}
+
+void tcp_exchange::wait_in(std::unique_lock<std::mutex>& lock, call& c) {
   while (!c.done()) {
     if (driven_) {
       sleep(lock, c, boot_clock::now());
@@ -192,6 +385,40 @@ void tcp_exchange::on_done(call& c) {
   if (it != sleepers_.end()) (*it)->wake.notify_one();
 }
 
+void tcp_exchange::on_greeted(const extensions& served) { served_ = served; }
+
+void tcp_exchange::on_delivery(const wire::extension::delivery& d) {
+  // until a suspension is confirmed, what comes is of the flow that is gone
+  if (const auto it = suspended_.find(d.stream); it != suspended_.end()) {
+    if (d.reply.outcome != status::success) suspended_.erase(it);
+    return;
+  }
+  for (flow* const f : flows_) {
+    if (f->stream() == d.stream) return f->deliver(d.reply);
+  }
+}
+
+void tcp_exchange::on_over() {
+  suspended_.clear();
+  for (flow* const f : flows_) f->on_over();
+}
+
+extensions tcp_exchange::supports() const {
+  const std::lock_guard lock{mutex_};
+  return plain_ ? extensions{} : served_;
+}
+
+result<std::unique_ptr<key_flow>> tcp_exchange::subscribe(const open_connect_response& stream,
+                                                          std::uint64_t first, std::uint32_t credit,
+                                                          const secret_arena& arena) {
+  if (!supports().subscribe) return std::make_error_code(std::errc::operation_not_supported);
+  if (credit == 0 || stream.quality.key_chunk_size == 0) return status::invalid_argument;
+  auto memory = arena.allocate(std::size_t{credit} * stream.quality.key_chunk_size);
+  if (!memory) return memory.error();
+  return std::unique_ptr<key_flow>{
+      std::make_unique<flow>(shared_from_this(), stream, first, credit, std::move(*memory))};
+}
+
 tcp_exchange::lane_ptr tcp_exchange::make_lane() {
   std::error_code is_name;
   static_cast<void>(asio::ip::make_address(address_.host, is_name));
@@ -214,7 +441,9 @@ tcp_exchange::lane_ptr tcp_exchange::usable_lane() {
     // a server that has gone meanwhile is noticed here rather than by the loss of a request
     const time_point now = clock_.now();
     const bool rested = now - std::exchange(last_start_, now) > std::chrono::seconds{1};
-    if (!rested || !lanes_.back()->is_idle() || !lanes_.back()->is_stale()) return lanes_.back();
+    // what a subscription brings comes unasked
+    if (!rested || !flows_.empty() || !lanes_.back()->is_idle() || !lanes_.back()->is_stale())
+      return lanes_.back();
     lanes_.back()->end(std::make_error_code(std::errc::connection_reset));
     tidy();
   }

@@ -15,6 +15,7 @@ namespace qkd004::net {
 
 namespace {
 
+namespace extension = wire::extension;
 namespace forge = wire::forge;
 using wire::service;
 
@@ -47,6 +48,10 @@ lane::lane(owner& o, secret_arena arena, std::size_t max_reply, target to, time_
       earliest_{connect_deadline},
       out_{arena_, most_unsent} {
   connect_next(std::make_error_code(std::errc::host_unreachable));
+}
+
+lane::~lane() {
+  if (arena_.forked()) channel_.abandon();
 }
 
 /// Tries the endpoints one after another.
@@ -102,14 +107,14 @@ void lane::greet() {
   queue_.push_back({nullptr, question::hello});
 }
 
-void lane::ask(call& c, dialect d) {
+void lane::ask(call& c, const dialect& d) {
   if (is_over()) return done(c, error_);
   if (queue_.size() - first_ >= most_in_flight) return done(c, status::resource_limit);
   question what = question::close;
-  result<void> said;
+  result<void> said = std::make_error_code(std::errc::operation_not_supported);
   if (const auto* open = std::get_if<open_connect_request>(&c.request)) {
-    what = d == dialect::extended ? question::open_connect2 : question::open_connect;
-    if (d == dialect::extended) {
+    what = d.extended ? question::open_connect2 : question::open_connect;
+    if (d.extended) {
       said = forge::encode_open_connect2_request(out_, *open);
     } else {
       open_connect_request plain = *open;
@@ -118,16 +123,36 @@ void lane::ask(call& c, dialect d) {
     }
   } else if (const auto* get = std::get_if<get_key_request>(&c.request)) {
     what = question::get_key;
-    if (get->no_wait) return done(c, std::make_error_code(std::errc::operation_not_supported));
-    said = forge::encode_get_key_request(out_, *get);
+    if (!get->no_wait) said = forge::encode_get_key_request(out_, *get);
   } else if (const auto* close = std::get_if<close_request>(&c.request)) {
     said = forge::encode_close_request(out_, *close);
-  } else {
-    return done(c, std::make_error_code(std::errc::operation_not_supported));
+  } else if (const auto* several = std::get_if<get_keys_request>(&c.request)) {
+    what = question::get_keys;
+    if (d.served.get_keys) said = extension::encode_get_keys_request(out_, *several);
+  } else if (const auto* peer = std::get_if<wait_peer_request>(&c.request)) {
+    what = question::wait_peer;
+    if (d.served.wait_peer) said = extension::encode_wait_peer_request(out_, *peer);
+  } else if (const auto* had = std::get_if<acknowledge_request>(&c.request)) {
+    what = question::acknowledge;
+    if (d.served.acknowledge) said = extension::encode_acknowledge_request(out_, *had);
+  } else if (const auto* report = std::get_if<report_request>(&c.request)) {
+    what = question::report;
+    if (d.served.report) said = extension::encode_report_request(out_, *report);
   }
   if (!said) return done(c, said.error());
   queue_.push_back({&c, what});
   earliest_ = std::min(earliest_, c.deadline);
+}
+
+void lane::subscribe(const subscribe_request& request) {
+  if (is_over()) return;
+  if (const auto said = extension::encode_subscribe_request(out_, request); !said) end(said.error());
+}
+
+void lane::acknowledge(const acknowledge_request& request) {
+  if (is_over()) return;
+  if (const auto said = extension::encode_acknowledge_request(out_, request); !said) return end(said.error());
+  queue_.push_back({nullptr, question::acknowledge});
 }
 
 void lane::flush() {
@@ -170,7 +195,7 @@ void lane::end(std::error_code why) {
   error_ = why;
   earliest_ = time_point::max();
   // not closed yet: somebody may be polling it, and is woken by this
-  channel_.end();
+  if (!arena_.forked()) channel_.end();
   out_.release();
   in_.reset();
   in_begin_ = in_end_ = 0;
@@ -179,6 +204,7 @@ void lane::end(std::error_code why) {
   }
   queue_.clear();
   first_ = 0;
+  owner_.on_over();
 }
 
 pollfd lane::wants() const noexcept {
@@ -275,6 +301,12 @@ bool lane::make_room(std::size_t wanted) {
 }
 
 void lane::on_reply(const wire::frame_header& header, std::span<const std::byte> payload) {
+  if (header.version != wire::forge_version && header.service != service::error)
+    return end(status::protocol_error);
+  if (header.service == service::delivery && greeted_) {
+    if (!on_delivery(payload)) end(status::protocol_error);
+    return;
+  }
   if (first_ == queue_.size()) return end(status::protocol_error);
   const auto [asked, what] = queue_[first_];
   if (header.service == service::error) {
@@ -305,10 +337,19 @@ std::error_code lane::read_reply(question what, call* c, const wire::frame_heade
     return {};
   };
   switch (what) {
-    case question::hello:
-      if (!is(service::hello_response) || !forge::decode_hello(payload)) return status::protocol_error;
-      greeted_ = true;
-      return {};
+    case question::hello: return read_hello(header, payload);
+    case question::get_keys:
+      if (!is(service::get_keys_response)) return status::protocol_error;
+      return read_keys(c, payload);
+    case question::wait_peer:
+      if (!is(service::wait_peer_response)) return status::protocol_error;
+      return put(extension::decode_wait_peer_response(payload));
+    case question::acknowledge:
+      if (!is(service::acknowledge_response)) return status::protocol_error;
+      return put(extension::decode_acknowledge_response(payload));
+    case question::report:
+      if (!is(service::report_response)) return status::protocol_error;
+      return put(extension::decode_report_response(payload));
     case question::open_connect:
       if (!is(service::open_connect_response)) return status::protocol_error;
       return put(forge::decode_open_connect_response(payload));
@@ -330,6 +371,42 @@ std::error_code lane::read_reply(question what, call* c, const wire::frame_heade
   r.key = c->key_buffer.first(r.key.size());
   c->response = r;
   return {};
+}
+
+std::error_code lane::read_hello(const wire::frame_header& header, std::span<const std::byte> payload) {
+  const auto theirs = forge::decode_hello(payload);
+  if (header.service != service::hello_response || !theirs) return status::protocol_error;
+  greeted_ = true;
+  const auto has = [&](std::uint32_t bit) { return (theirs->features & bit) != 0; };
+  owner_.on_greeted({has(forge::feature::get_keys), has(forge::feature::wait_peer),
+                     has(forge::feature::acknowledge), has(forge::feature::subscribe),
+                     has(forge::feature::status)});
+  return {};
+}
+
+std::error_code lane::read_keys(call* c, std::span<const std::byte> payload) {
+  const auto reply = extension::decode_get_keys_response(payload);
+  if (!reply) return status::protocol_error;
+  if (c == nullptr) return {};
+  if (reply->keys.size() > c->key_buffer.size()) return status::invalid_argument;
+  if (!reply->keys.empty()) std::memcpy(c->key_buffer.data(), reply->keys.data(), reply->keys.size());
+  c->keys = reply->count;
+  for (std::size_t i = 0; i < std::min<std::size_t>(reply->count, c->metadata_buffer.size()); ++i) {
+    c->metadata_buffer[i] = reply->metadata(i);
+  }
+  get_keys_response r;
+  r.outcome = reply->outcome;
+  r.first = reply->first;
+  r.chunk_size = reply->chunk_size;
+  c->vendor_metadata = reply->vendor_metadata;
+  c->response = r;
+  return {};
+}
+
+bool lane::on_delivery(std::span<const std::byte> payload) {
+  const auto came = extension::decode_delivery(payload);
+  if (came) owner_.on_delivery(*came);
+  return came.has_value();
 }
 
 void lane::pop() noexcept {

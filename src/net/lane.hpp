@@ -18,6 +18,7 @@
 #include "qkd004/exchange.hpp"
 #include "qkd004/net/connect.hpp"
 #include "qkd004/secret.hpp"
+#include "wire/extension.hpp"
 #include "wire/forge.hpp"
 
 namespace qkd004::net {
@@ -29,6 +30,11 @@ class lane {
   class owner {
    public:
     virtual void on_done(call& c) = 0;
+    /// HELLO was answered.
+    virtual void on_greeted(const extensions& served) = 0;
+    /// Keys of a subscription.
+    virtual void on_delivery(const wire::extension::delivery& d) = 0;
+    virtual void on_over() = 0;
 
    protected:
     owner() = default;
@@ -38,7 +44,10 @@ class lane {
   };
 
   /// What the server is known to understand.
-  enum class dialect : std::uint8_t { plain, extended };
+  struct dialect {
+    bool extended = false;  ///< HELLO, and what comes with it
+    extensions served;
+  };
 
   /// Whom to connect to.
   struct target {
@@ -51,11 +60,15 @@ class lane {
   lane(owner& o, secret_arena arena, std::size_t max_reply, target to, time_point connect_deadline);
   lane(const lane&) = delete;
   lane& operator=(const lane&) = delete;
+  ~lane();
 
   /// HELLO goes first.
   void greet();
   /// Appends one request; a request that cannot be said completes at once with its error.
-  void ask(call& c, dialect d);
+  void ask(call& c, const dialect& d);
+  /// Appends what has no call that waits for it.
+  void subscribe(const subscribe_request& request);
+  void acknowledge(const acknowledge_request& request);
   /// Sends what was appended, as far as it goes.
   void flush();
 
@@ -85,7 +98,17 @@ class lane {
 
  private:
   enum class step : std::uint8_t { connecting, securing, connected, over };
-  enum class question : std::uint8_t { hello, open_connect, open_connect2, get_key, close };
+  enum class question : std::uint8_t {
+    hello,
+    open_connect,
+    open_connect2,
+    get_key,
+    close,
+    get_keys,
+    wait_peer,
+    acknowledge,
+    report
+  };
 
   struct expected {
     call* asked;  ///< null: its answer is dropped
@@ -101,6 +124,10 @@ class lane {
   void parse();
   [[nodiscard]] bool make_room(std::size_t wanted);
   void on_reply(const wire::frame_header& header, std::span<const std::byte> payload);
+  [[nodiscard]] bool on_delivery(std::span<const std::byte> payload);
+  [[nodiscard]] std::error_code read_hello(const wire::frame_header& header,
+                                           std::span<const std::byte> payload);
+  [[nodiscard]] std::error_code read_keys(call* c, std::span<const std::byte> payload);
   [[nodiscard]] std::error_code read_reply(question what, call* c, const wire::frame_header& header,
                                            std::span<const std::byte> payload);
   void pop() noexcept;

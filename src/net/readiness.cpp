@@ -32,6 +32,10 @@ void readiness::change(int descriptor, void* who, std::uint32_t events) noexcept
   ::epoll_ctl(set_.native_handle(), EPOLL_CTL_MOD, descriptor, &event);
 }
 
+void readiness::remove(int descriptor) noexcept {
+  ::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, descriptor, nullptr);
+}
+
 std::span<const epoll_event> readiness::take() noexcept {
   const int count = ::epoll_wait(set_.native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
   return {events_.data(), count > 0 ? static_cast<std::size_t>(count) : 0};

@@ -29,9 +29,12 @@ class readiness {
   /// Throws std::system_error when the system has no descriptor left.
   explicit readiness(asio::io_context& context);
 
-  /// `who` comes back with the events. The descriptor leaves by itself when it is closed.
+  /// `who` comes back with the events, until remove().
   [[nodiscard]] std::error_code add(int descriptor, void* who, std::uint32_t events) noexcept;
   void change(int descriptor, void* who, std::uint32_t events) noexcept;
+  /// Before the descriptor is closed: that alone does not do it while a child of fork() has a copy, and then `who`
+  /// would come back when it is gone.
+  void remove(int descriptor) noexcept;
 
   /// Calls `ready` once, without arguments but for an error, when take() may have something.
   template <class Handler>

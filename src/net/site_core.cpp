@@ -5,6 +5,7 @@
 #include <asio/post.hpp>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -183,6 +184,8 @@ result<void> site_core::listen(const std::string& uri, std::string* why) {
   const endpoint& where = endpoints->front();
   std::error_code error;
   l->acceptor.open(where.protocol(), error);
+  // a program that this one starts must not seem to listen when this one is gone
+  if (!error) ::fcntl(l->acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
   if (l->kind == scheme::unix_socket) {
     if (!error) error = bind_file(*l, where, address->path);
   } else {
@@ -225,8 +228,8 @@ void site_core::close(listener& l) const {
   std::error_code ignored;
   l.acceptor.close(ignored);
   struct stat found {};
-  if (!l.path.empty() && ::lstat(l.path.c_str(), &found) == 0 && found.st_dev == l.device &&
-      found.st_ino == l.inode) {
+  if (!l.path.empty() && !arena().forked() && ::lstat(l.path.c_str(), &found) == 0 &&
+      found.st_dev == l.device && found.st_ino == l.inode) {
     ::unlink(l.path.c_str());
   }
   l.path.clear();

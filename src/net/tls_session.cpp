@@ -301,7 +301,7 @@ struct tls_bio {
   }
 
   static const BIO_METHOD* method() {
-    static const std::unique_ptr<BIO_METHOD, freer<BIO_meth_free>> made{[] {
+    static BIO_METHOD* const made = [] {  // for good: connections may outlive what is static
       BIO_METHOD* const m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "descriptor");
       if (m != nullptr) {
         BIO_meth_set_read(m, read);
@@ -309,8 +309,8 @@ struct tls_bio {
         BIO_meth_set_ctrl(m, control);
       }
       return m;
-    }()};
-    return made.get();
+    }();
+    return made;
   }
 };
 

@@ -88,7 +88,7 @@ void transport::on_ready(std::uint32_t events) {
 void transport::show_interest() {
   if (step_ == step::closed) return;
   std::uint32_t wanted = blocked_ ? readiness::output : 0;
-  if (step_ != step::open || may_read()) wanted |= readiness::input;
+  if (!half_closed_ && (step_ != step::open || may_read())) wanted |= readiness::input;
   if (wanted == interest_) return;
   interest_ = wanted;
   site_->ready_.change(descriptor(), this, interest_);
@@ -107,6 +107,10 @@ void transport::on_readable() {
     if (got.state == io_state::want_write) blocked_ = true;  // TLS has to say something first
     if (got.state != io_state::closed && got.state != io_state::failed) return;
     flush();  // answers to what came in the same turn
+    if (got.state == io_state::closed && !failed_ && unsent() > 0) {
+      half_closed_ = true;
+      return finish("closed by the other end");
+    }
     return fail(got.state == io_state::closed ? "closed by the other end" : channel_.failure().words);
   }
   if (silent_) {
@@ -180,6 +184,7 @@ void transport::settle() {
   }
   end(why_);
   if (step_ == step::finishing && unsent() == 0) {
+    if (half_closed_) return close();
     // A close with unread input would send a reset, and the other end might never see the last frame: so say that
     // this was all, and wait a little for the other end to close.
     channel_.end_output();
@@ -240,7 +245,12 @@ void transport::close() {
   if (step_ == step::closed) return;
   end(why_);
   step_ = step::closed;
-  channel_.close();
+  if (site_->arena().forked()) {
+    channel_.abandon();  // the connection is the parent's, and so is the set
+  } else {
+    site_->ready_.remove(descriptor());
+    channel_.close();
+  }
   if (out_) {
     out_->clear();
     site_->give_back(std::move(out_));

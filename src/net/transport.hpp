@@ -107,7 +107,8 @@ class transport : public std::enable_shared_from_this<transport> {
   bool ended_ = false;
   bool blocked_ = false;  ///< the socket took less than there was
   bool unsettled_ = false;
-  bool silent_ = true;  ///< no octet came yet
+  bool half_closed_ = false;  ///< the other end has said all, and still takes answers
+  bool silent_ = true;        ///< no octet came yet
 };
 
 }  // namespace qkd004::net

@@ -269,15 +269,17 @@ TEST_CASE("subscribe: delivers as keys come, while credit lasts") {
   CHECK(all[4] == ask(w, *w.b, w.conn_b, keys_of(id, 4, 1)).keys.at(0));
 }
 
-TEST_CASE("subscribe: is suspended by credit 0 and goes on where it was") {
+TEST_CASE("subscribe: is suspended by credit 0, which is confirmed, and begins anew where it is told to") {
   two_sites w{small_ring(8)};
   const auto id = w.open_both();
   subscribe(w, *w.a, w.conn_a, id, 0, 3);
   subscribe(w, *w.a, w.conn_a, id, 0, 0);
   CHECK(delivered(*w.a) == 3);
-  subscribe(w, *w.a, w.conn_a, id, 0, 2);
+  CHECK(w.a->deliveries.back().outcome == status::insufficient_key);
+  subscribe(w, *w.a, w.conn_a, id, 1, 2);
   CHECK(delivered(*w.a) == 5);
-  CHECK(w.a->deliveries.back().first == 3);
+  CHECK(w.a->deliveries.back().first == 1);
+  CHECK(w.a->deliveries.back().keys[0] == w.a->deliveries.front().keys[1]);
 }
 
 TEST_CASE("subscribe: gives again what was lost with a connection") {

@@ -387,3 +387,56 @@ TEST_CASE("key_manager: bounds what is bound ahead of a peer without key") {
     }
   CHECK(w.b->failures.empty());
 }
+
+TEST_CASE(
+    "key_manager: takes the bindings from before a CLOSE that come again after a reconnection") {  // D16
+  two_sites::options o;
+  o.b.limits.ring_chunks = o.a.limits.ring_chunks = 64;
+  o.source.rate_bps = 64 * 32 * 8;  // one ring in a second
+  two_sites w{o};
+  const auto id = w.open_both();
+  w.pass(3s);
+  // B's blocks are behind, so that what A binds has to wait there
+  for (std::uint64_t i = 0; i < 60; ++i) {
+    w.get(*w.a, w.conn_a, id, i);
+    w.get(*w.b, w.conn_b, id, i);
+  }
+  for (int step = 0; step < 40; ++step) {
+    w.now += 10ms;
+    w.a->manager.advance(w.now);  // A only: it binds, B defers
+    while (w.carry(*w.a, *w.b)) {}
+  }
+  w.close(*w.a, w.conn_a, id);  // reaches B
+  w.cut();
+  w.connect();
+  w.pass(2s);
+  CHECK(w.a->failures.empty());
+  CHECK(w.b->failures.empty());
+  CHECK(w.b->manager.link_ready(w.b->link));
+  std::uint64_t index = 60;
+  for (;; ++index) {
+    const auto ticket = w.get(*w.b, w.conn_b, id, index);
+    if (w.outcome(*w.b, ticket) != status::success) {
+      CHECK(w.outcome(*w.b, ticket) == status::get_key_peer_not_connected);
+      break;
+    }
+  }
+}
+
+TEST_CASE("key_manager: gives a fenced connection nothing of what it waits for") {  // R3
+  two_sites w;
+  open_connect_request r{"qkd://alice@A", "qkd://bob@B"};
+  r.strict_once = true;
+  r.stream = w.open_both(r);
+  const auto size = w.a->manager.report(w.conn_a, r.stream, w.now).at(0).window;
+  for (std::uint64_t i = 0; i < size; ++i) w.get(*w.a, w.conn_a, r.stream, i);
+  const auto waits = w.get(*w.a, w.conn_a, r.stream, size);
+  REQUIRE_FALSE(w.outcome(*w.a, waits));
+  const auto second = w.a->manager.connect("alice");
+  w.open(*w.a, second, r);
+  CHECK(w.outcome(*w.a, waits) == status::not_authorized);
+  for (std::uint64_t i = 0; i < size; ++i) w.get(*w.b, w.conn_b, r.stream, i);
+  w.pass(100ms);
+  const auto mine = w.get(*w.a, second, r.stream, size);
+  CHECK(w.outcome(*w.a, mine) == status::success);
+}

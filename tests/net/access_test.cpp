@@ -20,11 +20,11 @@ struct question {
 };
 
 void ask(const access_table& table, const std::vector<question>& questions) {
-  for (const auto& [principal, local, remote, allowed] : questions) {
-    CAPTURE(principal);
-    CAPTURE(local);
-    CAPTURE(remote);
-    CHECK(table.allows(principal, local, remote) == allowed);
+  for (const question& q : questions) {
+    CAPTURE(q.principal);
+    CAPTURE(q.local);
+    CAPTURE(q.remote);
+    CHECK(table.allows(q.principal, q.local, q.remote) == q.allowed);
   }
 }
 

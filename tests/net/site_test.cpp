@@ -251,6 +251,7 @@ TEST_CASE("site: sends every answer in the end to a client that reads late") {
       pollfd writable{socket, POLLOUT, 0};
       if (n < 0) ::poll(&writable, 1, 100);
     }
+    ::shutdown(socket, SHUT_WR);  // it says no more, and still reads
   }};
   get_key_call meanwhile{stream, 0, 0, 4096};
   for (int i = 0; i < 50; ++i) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/wait.h>
 
 #include <functional>
 #include <map>
 
 #include "net/certificates.hpp"
+#include "net/proxy.hpp"
 
 using namespace test;
 
@@ -170,7 +172,8 @@ TEST_CASE("tls: stops reading from a client that reads no answer and goes on whe
   octets many;
   for (int i = 0; i < count; ++i)
     many = std::move(many) + frame_of(0x04, id_octets(stream) + u32(0) + u32(0));
-  late.send(many);  // 96 KB of requests
+  late.send(many);           // 96 KB of requests
+  SSL_shutdown(late.ssl());  // and nothing more
   int answered = 0;
   for (; answered < count; ++answered) {
     const auto answer = late.read();
@@ -210,11 +213,12 @@ TEST_CASE("tls: refuses a client whose certificate is not good, says why, and se
   };
   std::map<std::string, std::size_t> lines;
   std::uint64_t index = 0;
-  for (const auto& [logged, told, files] : rows) {
+  for (const row& r : rows) {
+    const std::string logged = r.logged;
     CAPTURE(logged);
-    CAPTURE(files.certificate);
-    const std::string why = refusal(sites.a->address(), tls_sites::as(files), std::errc::permission_denied);
-    CHECK_MESSAGE(why.find(told) != std::string::npos, why);
+    CAPTURE(r.files.certificate);
+    const std::string why = refusal(sites.a->address(), tls_sites::as(r.files), std::errc::permission_denied);
+    CHECK_MESSAGE(why.find(r.told) != std::string::npos, why);
     CHECK(sites.a->log.has(logged, ++lines[logged]));
     CHECK(sites.a->log.count_now(logged) == lines[logged]);
     CHECK(get_key(*before, stream, index++).size() == 32);
@@ -434,6 +438,80 @@ TEST_CASE("tls: says the same of another principal's stream as of one that does 
   CHECK(get_key(*mine, stream, 0) == key);
 }
 
+TEST_CASE("tls: keeps nothing of a session that a client could come back with") {
+  tls_sites sites{[](net::site_options& o) { o.tls->allow_tls_1_2 = true; }};
+  const auto own = sites.ca.application("qkd://app@a");
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    CAPTURE(version);
+    raw_tls client{sites.a->address(), {&own, version}};
+    REQUIRE(client.exchange(hello).size() > 8);
+    CHECK(SSL_version(client.ssl()) == version);
+    CHECK(SSL_SESSION_has_ticket(SSL_get0_session(client.ssl())) == 0);
+    if (version == TLS1_3_VERSION) CHECK(SSL_SESSION_is_resumable(SSL_get0_session(client.ssl())) == 0);
+  }
+}
+
+TEST_CASE("tls: goes on when the client changes its keys and asks for the server's to change") {
+  tls_sites sites;
+  const auto own = sites.ca.application("qkd://app@a");
+  raw_tls client{sites.a->address(), {&own}};
+  const octets first = client.exchange(hello);
+  REQUIRE(first.size() > 8);
+  const octets close_unknown = frame_of(0x08, zeros(16));
+  for (int i = 0; i < 5; ++i) {
+    REQUIRE(SSL_key_update(client.ssl(), SSL_KEY_UPDATE_REQUESTED) == 1);
+    CHECK(client.exchange(close_unknown).at(3) == 0x09);
+  }
+}
+
+TEST_CASE("tls: leaves the connection to the parent when a child of fork lets go of it") {
+  tls_sites sites;
+  two_sites plain;
+  auto over_tls = sites.at_a();
+  auto over_tcp = connect_to(plain.a->address());
+  for (auto* const via : {&over_tls, &over_tcp}) {
+    const auto stream = open_connect(**via).stream;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      via->reset();
+      ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+    CHECK(get_key(**via, stream, 0).size() == 32);
+  }
+}
+
+TEST_CASE("tls: loses no key when the connection between peers is cut") {
+  temporary_folder folder;
+  authority ca{folder};
+  proxy between;
+  auto sources = make_memory_sources();
+  const auto options_of = [&](const std::string& node, const std::string& other) {
+    auto o = site_options_of(node);
+    o.listen.push_back("qkd004s://127.0.0.1:0");
+    o.tls = ca.site(node);
+    o.peers.push_back(peer_of(other, "qkd004s" + between.address().substr(6), nullptr));
+    return o;
+  };
+  auto of_b = options_of("b", "a");
+  of_b.peers[0].source = std::move(sources.second);
+  running_site b{std::move(of_b)};
+  between.lead_to(b.site->addresses().at(1));
+  auto of_a = options_of("a", "b");
+  of_a.peers[0].source = std::move(sources.first);
+  running_site a{std::move(of_a)};
+  const auto at_a = connect_to(a.address());
+  const auto at_b = connect_to(b.address());
+  const auto stream = open_connect(*at_a).stream;
+  open_connect(*at_b, stream);
+  for (std::uint64_t i = 0; i < 500; ++i) {
+    if (i % 100 == 50) between.cut();
+    REQUIRE(get_key(*at_a, stream, i) == get_key(*at_b, stream, i));
+  }
+  CHECK(a.log.has("lost peer b"));
+  CHECK(a.log.has("peer b is up", 2));
+}
+
 TEST_CASE("tls: believes a peer only with its own certificate") {
   tls_sites sites;
   CHECK(sites.b->log.has("peer a is up"));
@@ -560,19 +638,19 @@ TEST_CASE("tls: says which file is wrong and how when it cannot use one") {
       {"broken holds no authority's certificate", std::errc::invalid_argument,
        with([&](auto& f) { f.authority = broken; })},
   };
-  for (const auto& [said, error, files] : rows) {
-    CAPTURE(said);
+  for (const row& r : rows) {
+    CAPTURE(r.why);
     asio::io_context context;
-    auto options = lone_site(files);
+    auto options = lone_site(r.files);
     options.memory = some_memory();
     net::site site{context, std::move(options)};
     std::string why;
     const auto started = site.start(&why);
     REQUIRE_FALSE(started);
-    CHECK_MESSAGE(started.error() == error, started.error().message());
-    CHECK_MESSAGE(why.find(said) != std::string::npos, why);
-    why = refusal("qkd004s://127.0.0.1:1", tls_sites::as(files), error);
-    CHECK_MESSAGE(why.find(said) != std::string::npos, why);
+    CHECK_MESSAGE(started.error() == r.error, started.error().message());
+    CHECK_MESSAGE(why.find(r.why) != std::string::npos, why);
+    why = refusal("qkd004s://127.0.0.1:1", tls_sites::as(r.files), r.error);
+    CHECK_MESSAGE(why.find(r.why) != std::string::npos, why);
   }
 }
 

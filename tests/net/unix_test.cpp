@@ -199,6 +199,44 @@ TEST_CASE("unix: leaves the file alone in the end when it is another one by then
   CHECK(std::filesystem::exists(path));
 }
 
+TEST_CASE("unix: sends all that it owes to a client that has said its last and is slow to read") {
+  temporary_folder folder;
+  auto options = site_at(folder / "socket");
+  options.self_link = false;
+  auto sources = make_memory_sources();
+  auto of_b = site_options_of("b");
+  of_b.peers.push_back(peer_of("a", "", std::move(sources.second)));
+  running_site b{std::move(of_b)};
+  options.peers.push_back(peer_of("b", b.address(), std::move(sources.first)));
+  running_site site{std::move(options)};
+  const auto at_a = connect_to(site.address());
+  qos large;
+  large.key_chunk_size = 4096;
+  const auto stream = open_connect(*at_a, {}, large).stream;
+  get_key_call first{stream, 0, 0, 4096};
+  ask(*at_a, first);
+  REQUIRE_FALSE(first.error);
+
+  constexpr std::size_t count = 100;  // twice what the system's buffer holds, and less than max_unsent more
+  asio::io_context context;
+  asio::local::stream_protocol::socket slow{context};
+  slow.connect({folder / "socket"});
+  octets many;
+  for (std::size_t i = 0; i < count; ++i)
+    many = std::move(many) + frame_of(0x04, id_octets(stream) + u32(0) + u32(0));
+  asio::write(slow, asio::buffer(many));
+  slow.shutdown(asio::socket_base::shutdown_send);
+  for (int i = 0; i < 5; ++i) {  // and meanwhile the site has read the end
+    first.rearm();
+    ask(*at_a, first);
+    CHECK_FALSE(first.error);
+  }
+  octets answers((8 + 16 + 4096) * (count + 1));
+  std::error_code end;
+  CHECK(asio::read(slow, asio::buffer(answers), end) == (8 + 16 + 4096) * count);
+  CHECK(end == asio::error::eof);
+}
+
 TEST_CASE("unix: says who was refused when he speaks no frame") {
   temporary_folder folder;
   running_site site{site_at(folder / "socket")};

@@ -6,7 +6,9 @@
 
 namespace qkd004::net {
 
-/// Paths of PEM files. Both ends of a connection show a certificate: there is no other way to be somebody.
+/// Paths of PEM files. Both ends of a connection show a certificate: there is no other way to be somebody. Its extended
+/// key usage has to be there: serverAuth where it is a listener's, clientAuth where it is a client's; a site that dials a
+/// peer is its client. Revocation lists are not read.
 struct tls_options {
   std::string certificate;     ///< of this end, and after it those between it and its authority
   std::string key;             ///< its private key; nobody but its owner may read the file

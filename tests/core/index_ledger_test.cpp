@@ -1,0 +1,92 @@
+// index_ledger: which indices are asked for, and which may be acknowledged.
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "qkd004/index_ledger.hpp"
+
+using qkd004::index_ledger;
+
+TEST_CASE("index_ledger: claims what nobody has, lowest first") {
+  index_ledger l{5};
+  const auto a = l.claim(4);
+  CHECK(a.first == 5);
+  CHECK(a.count == 4);
+  const auto b = l.claim(2);
+  CHECK(b.first == 9);
+  l.settle(a, 1);  // 6, 7, 8 are to be asked for again
+  const auto c = l.claim(10);
+  CHECK(c.first == 6);
+  CHECK(c.count == 3);
+  l.settle(c, 3);
+  l.settle(b, 0);  // nobody asked beyond: 9 is next again
+  const auto d = l.claim(1);
+  CHECK(d.first == 9);
+  CHECK(l.had_below() == 9);
+}
+
+TEST_CASE("index_ledger: lets acknowledge only what is below everything that is asked for or missing") {
+  index_ledger l;
+  const auto a = l.claim(2);
+  const auto b = l.claim(2);
+  CHECK_FALSE(l.owes_acknowledgement());
+  l.settle(b, 2);
+  CHECK(l.had_below() == 0);
+  CHECK_FALSE(l.owes_acknowledgement());
+  l.settle(a, 1);
+  CHECK(l.had_below() == 1);
+  CHECK(l.owes_acknowledgement());
+  l.told(1);
+  CHECK_FALSE(l.owes_acknowledgement());
+  l.settle(l.claim(9), 1);
+  CHECK(l.had_below() == 4);
+  l.told(l.had_below());
+  CHECK_FALSE(l.owes_acknowledgement());
+}
+
+TEST_CASE("index_ledger: leaves out what is gone") {
+  index_ledger l;
+  const auto a = l.claim(4);
+  l.settle(a, 0);
+  l.give_up(0);
+  l.skip_to(10);
+  CHECK(l.claim(1).first == 10);
+  index_ledger m;
+  const auto b = m.claim(2);
+  const auto c = m.claim(1);
+  m.settle(b, 0);
+  m.give_up(0);
+  const auto d = m.claim(5);
+  CHECK(d.first == 1);
+  CHECK(d.count == 1);
+  m.settle(c, 1);
+  m.settle(d, 1);
+  CHECK(m.had_below() == 3);
+}
+
+TEST_CASE("index_ledger: gives every index once, whatever fails, and acknowledges none that was not had") {
+  for (std::uint32_t seed = 1; seed <= 200; ++seed) {
+    std::minstd_rand draw{seed};
+    index_ledger l;
+    std::set<std::uint64_t> had;
+    std::vector<index_ledger::run> asked;
+    for (int i = 0; i < 300; ++i) {
+      if (asked.size() < 4 && draw() % 2 == 0) {
+        asked.push_back(l.claim(1 + draw() % 6));
+        continue;
+      }
+      if (asked.empty()) continue;
+      const auto which = draw() % asked.size();
+      const auto r = asked[which];
+      asked.erase(asked.begin() + static_cast<std::ptrdiff_t>(which));
+      const std::uint64_t count = draw() % (r.count + 1);
+      l.settle(r, count);
+      for (std::uint64_t k = 0; k < count; ++k) REQUIRE(had.insert(r.first + k).second);
+      for (std::uint64_t k = 0; k < l.had_below(); ++k) REQUIRE(had.contains(k));
+    }
+  }
+}
