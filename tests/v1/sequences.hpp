@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "qkd004/v1.hpp"
+#include "v1/lossy_exchange.hpp"
 
 namespace test {
 
@@ -131,6 +132,32 @@ inline void predefined_time_out(v1::session& server, v1::session& client) {
   REQUIRE(server.open({}, {}, handle) == v1::status::success);                    // late, and in time
   CHECK(server.connect_blocking(handle, 20s) == v1::status::success);
   CHECK(next_key(server, handle) == k);
+}
+
+/// The client, whose peer has lost the stream, reads what is there, and then is told.
+inline std::size_t read_out(v1::session& client, const v1::key_handle& handle) {
+  key k(client.key_length(handle));
+  std::size_t count = 0;
+  v1::status outcome{};
+  while ((outcome = client.get_key(handle, k)) == v1::status::success && count < 10'000) ++count;
+  CHECK(outcome == v1::status::insufficient_key);
+  return count;
+}
+
+/// A reply is lost on its way to the server, whose session has `way`: it cannot know what the key was, and the client
+/// must not go on as if both had it.
+inline void lost_reply(v1::session& server, v1::session& client, lossy_exchange& way) {
+  v1::key_handle handle;
+  REQUIRE(server.open({}, {}, handle) == v1::status::success);
+  REQUIRE(client.open("192.0.2.1", {}, handle) == v1::status::success);
+  check_equal_keys(server, client, handle, 3);
+  way.lost_replies = 1;
+  next_key(server, handle, v1::status::insufficient_key);
+  next_key(server, handle, v1::status::insufficient_key);
+  CHECK(read_out(client, handle) < 1'000);
+  next_key(client, handle, v1::status::insufficient_key);
+  CHECK(server.close(handle) == v1::status::success);
+  CHECK(client.close(handle) == v1::status::success);
 }
 
 }  // namespace test
