@@ -27,9 +27,8 @@ namespace qkd004::v1 {
 /// Clause: GS QKD 004 V1.1.1, 6 (status); D7.
 enum class status : std::uint32_t {
   success = 0,
-  insufficient_key = 1,  ///< QKD_GET_KEY: the stream has ended, nothing more will come
-  no_qkd_connection =
-      2,  ///< no link, no key manager, no peer yet (QKD_CONNECT_NONBLOCK), or an unknown handle
+  insufficient_key = 1,   ///< QKD_GET_KEY: the stream has ended, nothing more will come
+  no_qkd_connection = 2,  ///< no link, no key manager, no peer (QKD_CONNECT_NONBLOCK), or an unknown handle
   key_handle_in_use = 3,  ///< QKD_OPEN: open here, somebody else's, or closed before
   timeout = 4,
   invalid_argument = 1025,  ///< a buffer, a length or a configuration that cannot be; no key was consumed
@@ -129,8 +128,8 @@ class session {
   /// QKD_GET_KEY: the next key, waited for up to QoS Timeout, and never for the peer or its get_key() (D10). Who does
   /// not want to wait asks for a Timeout of 1 ms.
   /// Requires: `key_buffer` has key_length() octets (else invalid_argument). It holds a key only on success.
-  /// Returns timeout (the key can still be had), insufficient_key (the stream has ended), not_authorized,
-  /// resource_limit.
+  /// Returns timeout (the key can still be had), insufficient_key (the stream has ended; or the key manager insists on
+  /// a peer that has not come), not_authorized, resource_limit.
   [[nodiscard]] status get_key(const key_handle& handle, std::span<std::byte> key_buffer);
 
   /// QKD_CLOSE: what this end has not read is destroyed, the peer reads on what it has. get_key() that waits on

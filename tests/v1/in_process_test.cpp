@@ -107,6 +107,11 @@ TEST_CASE("v1 in process: a predefined handle that the client opens first") {
   predefined_handle(s.client, "192.0.2.1", s.server, {});
 }
 
+TEST_CASE("v1 in process: a predefined handle that the server has closed when the client opens it") {
+  sites s;
+  closed_before_opened(s.server, s.client, "192.0.2.1");
+}
+
 TEST_CASE("v1 in process: a predefined handle whose peer comes late") {
   sites s;
   predefined_time_out(s.server, s.client);

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <future>
 #include <set>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "qkd004/v1.hpp"
@@ -132,6 +134,17 @@ inline void predefined_time_out(v1::session& server, v1::session& client) {
   REQUIRE(server.open({}, {}, handle) == v1::status::success);                    // late, and in time
   CHECK(server.connect_blocking(handle, 20s) == v1::status::success);
   CHECK(next_key(server, handle) == k);
+}
+
+/// 3, and `first` has taken its key and closed before the other end opens: what it left unread waits (QKD_CLOSE).
+inline void closed_before_opened(v1::session& first, v1::session& second, std::string_view to_first) {
+  v1::key_handle handle = predefined(11);
+  REQUIRE(first.open({}, {}, handle) == v1::status::success);
+  const key k = next_key(first, handle);
+  CHECK(first.close(handle) == v1::status::success);
+  REQUIRE(second.open(to_first, {}, handle) == v1::status::success);
+  CHECK(second.connect_blocking(handle, 20s) == v1::status::success);
+  CHECK(next_key(second, handle) == k);
 }
 
 /// The client, whose peer has lost the stream, reads what is there, and then is told.

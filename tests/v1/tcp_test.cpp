@@ -66,6 +66,11 @@ TEST_CASE("v1 over tcp: a predefined handle that the client opens first") {
   predefined_handle(s.client, "192.0.2.1", s.server, {});
 }
 
+TEST_CASE("v1 over tcp: a predefined handle that the server has closed when the client opens it") {
+  applications s;
+  closed_before_opened(s.server, s.client, "192.0.2.1");
+}
+
 TEST_CASE("v1 over tcp: a predefined handle whose peer comes late") {
   applications s;
   predefined_time_out(s.server, s.client);
