@@ -270,6 +270,7 @@ class key_manager final : public key_service {
     bool source_ended = false;
 
     key_pool pool;
+    std::uint64_t ring_octets = 0;    ///< of the arena, in its streams' rings
     std::uint64_t bound = 0;          ///< position of the first octet that no stream has
     std::deque<binding> outstanding;  ///< allocator: sent and not confirmed
     std::deque<peer::bind> deferred;  ///< the other: received before its blocks
@@ -349,6 +350,7 @@ class key_manager final : public key_service {
   void promise(stream& s, bool here);
   void release_promise(stream& s);
   [[nodiscard]] key_ring::options ring_shape(const qos& q) const;
+  [[nodiscard]] std::uint64_t kept_from(const link& mine) const;
   [[nodiscard]] result<void> make_ring(stream& s);
   [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
   void resume(stream& s, caller who, time_point now);

@@ -14,6 +14,9 @@ namespace qkd004 {
 inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
   want = std::max<std::uint64_t>(want, options_.limits.pool_bytes);
   while (!l.source_ended && l.pool.end() - l.bound < want) {
+    // key that the peer does not confirm piles up, but not in memory that other links count on
+    const bool surplus = l.pool.end() - l.pool.begin() >= 2 * options_.limits.pool_bytes;
+    if (surplus && arena_.used() + kept_from(l) > arena_.limit()) return l.rate.sated();
     auto block = l.source->poll(arena_, now);
     if (!block) {
       if (block.error() == make_error_code(status::resource_limit))
