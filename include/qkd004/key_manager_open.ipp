@@ -162,15 +162,15 @@ inline key_ring::options key_manager::ring_shape(const qos& q) const {
 }
 
 /// Octets of the arena that are not for this link's rings and surplus of key: what each link needs for key on its way
-/// to a stream, or no stream gets any, and the others' share for rings, a quarter of the arena among all, or one
-/// neighbour with many streams, or one that confirms nothing, leaves nobody else a stream.
+/// to a stream, or no stream gets any, and once it has a ring the others' share for rings, a quarter of the arena among
+/// all, or one neighbour with many streams, or one that confirms nothing, leaves nobody else a stream.
 inline std::uint64_t key_manager::kept_from(const link& mine) const {
   const std::uint64_t for_key = 2 * options_.limits.pool_bytes;
   const std::uint64_t for_rings = arena_.limit() / 4 / links_.size();
   std::uint64_t kept = 0;
   for (const auto& l : links_) {
     kept += for_key - std::min(for_key, l->pool.end() - l->pool.begin());
-    if (l.get() != &mine) kept += for_rings - std::min(for_rings, l->ring_octets);
+    if (l.get() != &mine && mine.ring_octets != 0) kept += for_rings - std::min(for_rings, l->ring_octets);
   }
   return kept;
 }
