@@ -268,6 +268,7 @@ class key_manager final : public key_service {
     instance_id peer_instance{};
     key_source_check check{};
     bool source_ended = false;
+    bool cramped = false;  ///< there was no memory for its next block
 
     key_pool pool;
     std::uint64_t ring_octets = 0;    ///< of the arena, in its streams' rings
@@ -304,6 +305,8 @@ class key_manager final : public key_service {
   static constexpr std::size_t max_outstanding = 1'024;
   static constexpr std::size_t max_asking = 1'024;
   static constexpr auto mark_delay = std::chrono::milliseconds{20};
+  static constexpr auto source_retry = std::chrono::milliseconds{1};
+  static constexpr auto cramped_retry = std::chrono::milliseconds{20};
   static constexpr auto sweep_interval = std::chrono::milliseconds{250};
   static constexpr auto announce_retry = std::chrono::seconds{1};
 
