@@ -242,6 +242,9 @@ TEST_CASE("cut: the same caller gets the same key again wherever the connection 
       check_sums(*sites.b, opened.stream);  // R6: nothing of it happened there
       CHECK(get_key(*sites.at_b, opened.stream, index) == there);
     }
+    const raw_tls::manner as_alice{&sites.alice};
+    raw_tls plain{sites.a->address(), as_alice};  // says no HELLO: the standard's statuses
+    CHECK(read_answer(plain.exchange(get_key_frame(opened.stream, 0))).outcome == status::insufficient_key);
   }
 }
 

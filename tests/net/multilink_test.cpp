@@ -209,6 +209,7 @@ TEST_CASE("multilink: serves the others when one neighbour takes key for many st
   asio::write(c, asio::buffer(all.data(), all.size()));
   const auto streams = [&] { return s.a->on_manager([](key_manager& k) { return k.totals().streams; }); };
   for (const auto end = boot_clock::now() + patience; streams() < 3;) REQUIRE(boot_clock::now() < end);
+  CHECK(load_of_sites() < 0.1);
 
   std::array flows{s.with(0), s.with(2)};
   for (int n = 0; n < 10; ++n) {
