@@ -270,8 +270,10 @@ class key_manager final : public key_service {
     instance_id peer_instance{};
     key_source_check check{};
     bool source_ended = false;
+    bool cramped = false;  ///< there was no memory for its next block
 
     key_pool pool;
+    std::uint64_t ring_octets = 0;    ///< of the arena, in its streams' rings
     std::uint64_t bound = 0;          ///< position of the first octet that no stream has
     std::deque<binding> outstanding;  ///< allocator: sent and not confirmed
     std::deque<peer::bind> deferred;  ///< the other: received before its blocks
@@ -306,6 +308,8 @@ class key_manager final : public key_service {
   static constexpr std::size_t max_outstanding = 1'024;
   static constexpr std::size_t max_asking = 1'024;
   static constexpr auto mark_delay = std::chrono::milliseconds{20};
+  static constexpr auto source_retry = std::chrono::milliseconds{1};
+  static constexpr auto cramped_retry = std::chrono::milliseconds{20};
   static constexpr auto sweep_interval = std::chrono::milliseconds{250};
   static constexpr auto announce_retry = std::chrono::seconds{1};
 
@@ -352,6 +356,7 @@ class key_manager final : public key_service {
   void promise(stream& s, bool here);
   void release_promise(stream& s);
   [[nodiscard]] key_ring::options ring_shape(const qos& q) const;
+  [[nodiscard]] std::uint64_t kept_from(const link& mine) const;
   [[nodiscard]] result<void> make_ring(stream& s);
   [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
   void resume(stream& s, caller who, time_point now);

@@ -14,10 +14,14 @@ namespace qkd004 {
 inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
   want = std::max<std::uint64_t>(want, options_.limits.pool_bytes);
   while (!l.source_ended && l.pool.end() - l.bound < want) {
+    // key that the peer does not confirm piles up, but not in memory that other links count on
+    const bool surplus = l.pool.end() - l.pool.begin() >= 2 * options_.limits.pool_bytes;
+    l.cramped = surplus && arena_.used() + kept_from(l) > arena_.limit();
+    if (l.cramped) return l.rate.sated();
     auto block = l.source->poll(arena_, now);
     if (!block) {
-      if (block.error() == make_error_code(status::resource_limit))
-        return l.rate.sated();  // memory comes back as keys are read
+      l.cramped = block.error() == make_error_code(status::resource_limit);
+      if (l.cramped) return l.rate.sated();  // memory comes back as keys are read
       l.source_ended = true;
       return out_.note("link " + l.options.name + ": the key source ended: " + block.error().message());
     }
@@ -358,8 +362,9 @@ inline time_point key_manager::next_deadline(time_point now) const {
     if (!l->throttled.empty()) next = std::min(next, l->throttled.begin()->first);
     const bool wanted = l->pool.end() - l->bound < options_.limits.pool_bytes || !l->deferred.empty();
     if (!l->source_ended && wanted) {
-      // a source that is always ready but out of memory must not keep the caller busy
-      next = std::min(next, std::max(l->source->ready_at(now), now + std::chrono::milliseconds{1}));
+      // a source that is always ready must not keep the caller busy, without memory least of all
+      next = std::min(next,
+                      std::max(l->source->ready_at(now), now + (l->cramped ? cramped_retry : source_retry)));
     }
   }
   return next;

@@ -161,20 +161,33 @@ inline key_ring::options key_manager::ring_shape(const qos& q) const {
   return shape;
 }
 
+/// Octets of the arena that are not for this link's rings and surplus of key: what each link needs for key on its way
+/// to a stream, or no stream gets any, and once it has a ring the others' share for rings, a quarter of the arena among
+/// all, or one neighbour with many streams, or one that confirms nothing, leaves nobody else a stream.
+inline std::uint64_t key_manager::kept_from(const link& mine) const {
+  const std::uint64_t for_key = 2 * options_.limits.pool_bytes;
+  const std::uint64_t for_rings = arena_.limit() / 4 / links_.size();
+  std::uint64_t kept = 0;
+  for (const auto& l : links_) {
+    kept += for_key - std::min(for_key, l->pool.end() - l->pool.begin());
+    if (l.get() != &mine && mine.ring_octets != 0) kept += for_rings - std::min(for_rings, l->ring_octets);
+  }
+  return kept;
+}
+
 inline result<void> key_manager::make_ring(stream& s) {
   if (scratch_.size() < s.quality.key_chunk_size) {
     auto scratch = arena_.allocate(s.quality.key_chunk_size);
     if (!scratch) return scratch.error();
     scratch_ = std::move(*scratch);
   }
-  // what links need for key on its way to a stream must not go to rings, or no stream gets any
+  link& l = link_of(s);
   const auto shape = ring_shape(s.quality);
-  std::uint64_t reserved = links_.size() * 2 * options_.limits.pool_bytes;
-  for (const auto& l : links_) reserved -= std::min(reserved, l->pool.end() - l->pool.begin());
-  if (arena_.used() + key_ring::bytes_needed(shape) + reserved > arena_.limit())
-    return status::resource_limit;
+  const std::size_t size = key_ring::bytes_needed(shape);
+  if (arena_.used() + size + kept_from(l) > arena_.limit()) return status::resource_limit;
   auto ring = key_ring::make(shape, arena_);
   if (!ring) return ring.error();
+  l.ring_octets += size;
   s.ring = std::move(*ring);
   s.ring->set_epoch(s.epoch);
   s.window = s.ring->shape().capacity;
@@ -390,6 +403,7 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
     // R5: for a reader that cannot acknowledge, CLOSE does
     if (how == ending::closed && !s.acknowledges) s.ring->acknowledge_below(s.ring->published());
     const std::uint64_t discarded = s.ring->close(tell);
+    l.ring_octets -= key_ring::bytes_needed(s.ring->shape());
     if (how == ending::lost) totals_.lost_chunks += discarded;
     const balance all = s.ring->tally();
     totals_.bound_chunks += all.bound;

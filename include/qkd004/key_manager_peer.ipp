@@ -267,7 +267,10 @@ inline bool key_manager::adopt(stream& s, const qos& quality, bool strict_once, 
   promise(s, here);
   if (same) return true;
   auto old = std::move(s.ring);
-  if (make_ring(s)) return true;
+  if (make_ring(s)) {
+    link_of(s).ring_octets -= key_ring::bytes_needed(old->shape());
+    return true;
+  }
   s.ring = std::move(old);
   return false;
 }

@@ -255,14 +255,16 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
     self->run([&] {
       if (self->stopped_) return;
       if (!error) {
+        if (std::exchange(l->starved, false)) self->log(log_level::info, "accepts connections again");
         // from here on it is read and written by hand, and watched in batches
         channel c{socket.release(), l->kind};
         if (l->kind != scheme::tls || c.accept(*self->tls_)) {
           std::make_shared<connection>(self, std::move(c))->open();
         }
       } else if (error != asio::error::connection_aborted && error != asio::error::operation_aborted) {
-        // out of descriptors or memory: those who are connected go on
-        self->log(log_level::warning, "cannot accept: " + error.message());
+        // out of descriptors or memory: those who are connected go on; said once, as it may last
+        if (!std::exchange(l->starved, true))
+          self->log(log_level::warning, "cannot accept: " + error.message());
         return self->accept_later(l);
       }
       self->accept(l);

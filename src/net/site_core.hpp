@@ -61,7 +61,8 @@ class site_core final : public turns, private key_manager::events {
     dev_t device = 0;
     ino_t inode = 0;
     asio::steady_timer pause;
-    bool held = false;  ///< too many connections: accepts nobody
+    bool held = false;     ///< too many connections: accepts nobody
+    bool starved = false;  ///< the system would not give it the last connection
   };
 
   struct peer_state {

@@ -1,4 +1,4 @@
-// A TCP proxy on a thread of its own: connections through it can be cut, and led to another target.
+// A TCP proxy on a thread of its own: connections through it can be cut, at any octet, and led to another target.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -8,9 +8,12 @@
 #include <asio/post.hpp>
 #include <asio/write.hpp>
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -45,6 +48,20 @@ class proxy {
   }
   void cut() {
     in_thread([this] { cut_all(); });
+  }
+  enum class way : std::size_t { to_target, from_target };
+  /// Cuts once, when that many octets more went that way and another one comes.
+  void cut_after(way which, std::size_t count) {
+    in_thread([&] { left_ = {which, count}; });
+  }
+  /// Whether that has happened.
+  bool has_cut() {
+    bool done = false;
+    in_thread([&] { done = !left_; });
+    return done;
+  }
+  void stop_counting() {
+    in_thread([&] { left_.reset(); });
   }
 
  private:
@@ -82,6 +99,7 @@ class proxy {
         p->ends[1].connect(target->front(), failed);
       }
       if (!failed) {
+        for (auto& end : p->ends) end.set_option(tcp::no_delay{true}, failed);
         pairs_.push_back(p);
         pump(p, 0);
         pump(p, 1);
@@ -94,8 +112,18 @@ class proxy {
     p->ends[from].async_read_some(
         asio::buffer(p->octets[from]), [this, p, from](const std::error_code& e, std::size_t n) {
           if (e) return p->close();
+          bool last = false;
+          if (left_ && static_cast<std::size_t>(left_->which) == from) {
+            last = n > left_->count;
+            n = std::min(n, left_->count);
+            left_->count -= n;
+          }
           asio::async_write(p->ends[1 - from], asio::buffer(p->octets[from].data(), n),
-                            [this, p, from](const std::error_code& failed, std::size_t) {
+                            [this, p, from, last](const std::error_code& failed, std::size_t) {
+                              if (last) {
+                                left_.reset();
+                                return cut_all();
+                              }
                               if (failed) return p->close();
                               pump(p, from);
                             });
@@ -109,7 +137,13 @@ class proxy {
     pairs_.clear();
   }
 
+  struct countdown {
+    way which;
+    std::size_t count;
+  };
+
   asio::io_context context_;
+  std::optional<countdown> left_;
   tcp::acceptor acceptor_;
   std::string address_;
   std::string target_;

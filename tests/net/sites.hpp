@@ -11,6 +11,8 @@
 #include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 
+#include <time.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -150,6 +152,19 @@ struct two_sites {
   std::optional<running_site> b;
   std::optional<running_site> a;
 };
+
+/// Part of a core that this process uses while this thread rests: the sites' threads are all that may run.
+inline double load_of_sites() {
+  constexpr auto span = 500ms;
+  const auto used = [] {
+    timespec t{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec};
+  };
+  const auto before = used();
+  std::this_thread::sleep_for(span);
+  return std::chrono::duration<double>(used() - before) / std::chrono::duration<double>(span);
+}
 
 /// A client's way to a site.
 inline std::shared_ptr<exchange> connect_to(const std::string& address, net::connect_options options = {}) {

@@ -82,7 +82,7 @@ struct site_options {
 /// certificate has no such URI; of several URIs the first counts. It is `unix:uid:N` on a Unix socket, and
 /// anonymous_principal over plain TCP.
 /// Beyond limits::max_connections applications get an error frame, and with 64 connections more nobody is accepted
-/// until one has gone. Out of descriptors, it tries again after a while.
+/// until one has gone. Out of descriptors, it tries again after 100 ms.
 /// Order of calls: `start stop`; the destructor stops too.
 /// Threads: any, but not from inside `log` or `may_open`.
 /// Lifetime: the io_context outlives the site.
