@@ -464,3 +464,24 @@ TEST_CASE("key_manager: refuses a crossing open at both ends, and leaves nothing
   CHECK(w.outcome(*w.a, w.get(*w.a, w.conn_a, predefined(5), 0)) == status::success);
   CHECK(w.b->failures.empty());
 }
+
+TEST_CASE(
+    "key_manager: has one Timeout for what the peer lends and for the peer's opening together") {  // D6, D8
+  two_sites::options o;
+  o.source.rate_bps = 1'000'000;
+  two_sites w{o};
+  w.cut();
+  auto r = a_to_b;
+  r.quality.min_bps = 500'000;
+  REQUIRE(w.a->answers[w.open(*w.a, w.conn_a, r)].open->outcome == status::peer_not_connected);
+  r = named(7);
+  r.quality.min_bps = 100'000;
+  r.quality.timeout_ms = 700;
+  const auto waits = w.open(*w.a, w.conn_a, r);
+  w.pass(600ms);
+  w.connect();  // the peer lends; nobody opens there
+  CHECK_FALSE(w.a->answers[waits].open);
+  w.pass(110ms);
+  REQUIRE(w.a->answers[waits].open);
+  CHECK(w.a->answers[waits].open->outcome == status::peer_not_connected);
+}
