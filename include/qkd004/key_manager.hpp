@@ -360,11 +360,11 @@ class key_manager final : public key_service {
   [[nodiscard]] result<void> make_ring(stream& s);
   [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
   void resume(stream& s, caller who, time_point now);
-  /// Whether an OPEN_CONNECT may still wait for what the peer lends.
-  enum class asking : std::uint8_t { allowed, done };
-  void open_connect(caller who, const open_connect_request& request, time_point now, asking may_ask);
+  /// `due`: of an OPEN_CONNECT that has waited for what the peer lends, and may not once more.
+  using due_at = std::optional<time_point>;
+  void open_connect(caller who, const open_connect_request& request, time_point now, due_at due);
   void register_first(const route& r, caller who, const open_connect_request& request, time_point now,
-                      asking may_ask);
+                      due_at due);
   void answer_open(caller who, const stream& s, status outcome);
   void refuse_open(caller who, const open_connect_request& request, status outcome) {
     open_connect_response r;

@@ -123,7 +123,7 @@ inline void key_manager::answer_asking(link& l, time_point now) {
     if (it->via == l.id) settled.splice(settled.end(), asking_, it);
     it = next;
   }
-  for (const asking_call& a : settled) open_connect(a.who, a.request, now, asking::done);
+  for (const asking_call& a : settled) open_connect(a.who, a.request, now, a.deadline);
   give_back(l);
 }
 
@@ -210,11 +210,11 @@ inline key_manager::stream& key_manager::add_stream(const key_stream_id& id, lin
 }
 
 inline void key_manager::open_connect(caller who, const open_connect_request& request, time_point now) {
-  open_connect(who, request, now, asking::allowed);
+  open_connect(who, request, now, std::nullopt);
 }
 
 inline void key_manager::open_connect(caller who, const open_connect_request& request, time_point now,
-                                      asking may_ask) {
+                                      due_at due) {
   if (down_) return refuse_open(who, request, status::shutting_down);
   const auto r = find_route(request.source, request.destination);
   if (!r) return refuse_open(who, request, to_status(r.error()));
@@ -230,7 +230,7 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
 
   if (retired_.contains(request.stream)) return refuse_open(who, request, status::ksid_in_use);
   stream* s = find(request.stream);
-  if (s == nullptr) return register_first(*r, who, request, now, may_ask);
+  if (s == nullptr) return register_first(*r, who, request, now, due);
   if (!same_ends(*s, request.source, request.destination))
     return refuse_open(who, request, status::ksid_in_use);
   // whoever relies on R8 is not given a stream that keeps what it handed out
@@ -277,7 +277,7 @@ inline void key_manager::resume(stream& s, caller who, time_point now) {
 }
 
 inline void key_manager::register_first(const route& r, caller who, const open_connect_request& request,
-                                        time_point now, asking may_ask) {
+                                        time_point now, due_at due) {
   link& l = *r.via;
   if (streams_.size() >= options_.limits.max_streams ||
       streams_.size() + retired_.size() >= options_.limits.max_retired) {
@@ -285,8 +285,7 @@ inline void key_manager::register_first(const route& r, caller who, const open_c
   }
   const qos_offer offer = offer_of(l);
   negotiation n = negotiate(request.quality, offer);
-  if (n.outcome != status::success && may_ask == asking::allowed && l.version >= 2 &&
-      asking_.size() < max_asking) {
+  if (n.outcome != status::success && !due && l.version >= 2 && asking_.size() < max_asking) {
     // D6: is it only what can be promised that is wanting? The peer alone knows how much of its half is free; while
     // it cannot be asked, it is not waited for in vain.
     const std::uint64_t rate = l.rate.bps();
@@ -335,7 +334,7 @@ inline void key_manager::register_first(const route& r, caller who, const open_c
   // D8: a NULL KSID is needed at once; whoever names one waits for the other end, unless it says otherwise
   if (request.stream.is_null() || request.no_wait) return answer_open(who, s, status::peer_not_connected);
   if (waiting_.size() >= options_.limits.max_waiting) return answer_open(who, s, status::peer_not_connected);
-  wait(s, {who, id, opening{}}, now + std::chrono::milliseconds{s.quality.timeout_ms});
+  wait(s, {who, id, opening{}}, due.value_or(now + std::chrono::milliseconds{s.quality.timeout_ms}));
 }
 
 inline void key_manager::answer_open(caller who, const stream& s, status outcome) {

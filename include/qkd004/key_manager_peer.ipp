@@ -219,10 +219,14 @@ inline void key_manager::on(link& l, const peer::announce& m, time_point now) {
       return refuse(status::ksid_in_use);
     }
   } else if (!s->settled) {
-    // crossing opens: the terms are ours, and the peer's window under them comes with its accept
-    announce(*s);
-    if (m.opened) peer_opened(*s);
-    return;
+    // Crossing opens: the terms are ours, and the peer's window under them comes with its accept. They are on their
+    // way, and must not come twice: refused the first time, they would register the stream anew the second time, at
+    // the peer alone.
+    if (s->announce_again != time_point::max()) {
+      s->announce_again = time_point::max();
+      announce(*s);
+    }
+    return;  // whether the peer has opened comes with the accept as well
   }
   send(l, peer::accept{s->id, s->quality, s->ring->shape().capacity, s->open, s->strict_once});
   settle(*s, m.window, now);

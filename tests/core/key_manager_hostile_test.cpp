@@ -440,3 +440,48 @@ TEST_CASE("key_manager: gives a fenced connection nothing of what it waits for")
   const auto mine = w.get(*w.a, second, r.stream, size);
   CHECK(w.outcome(*w.a, mine) == status::success);
 }
+
+TEST_CASE("key_manager: refuses a crossing open at both ends, and leaves nothing of it at one") {
+  two_sites::options o;
+  o.up = false;
+  two_sites w{o};
+  const auto from_a = named(5);
+  auto from_b = named(5);
+  from_b.strict_once = true;  // which A's terms do not keep (R8)
+  const auto at_a = w.open(*w.a, w.conn_a, from_a);
+  const auto at_b = w.open(*w.b, w.conn_b, from_b);
+  w.connect();
+  REQUIRE(w.a->answers[at_a].open);
+  REQUIRE(w.b->answers[at_b].open);
+  CHECK(w.a->answers[at_a].open->outcome == status::ksid_in_use);
+  CHECK(w.b->answers[at_b].open->outcome == status::ksid_in_use);
+  CHECK(w.a->manager.totals().streams == 0);
+  CHECK(w.b->manager.totals().streams == 0);
+  auto again = named(5);  // other terms: what was left at B would not fit them
+  again.quality.key_chunk_size = 333;
+  again.no_wait = true;
+  w.open(*w.a, w.conn_a, again);
+  CHECK(w.outcome(*w.a, w.get(*w.a, w.conn_a, predefined(5), 0)) == status::success);
+  CHECK(w.b->failures.empty());
+}
+
+TEST_CASE(
+    "key_manager: has one Timeout for what the peer lends and for the peer's opening together") {  // D6, D8
+  two_sites::options o;
+  o.source.rate_bps = 1'000'000;
+  two_sites w{o};
+  w.cut();
+  auto r = a_to_b;
+  r.quality.min_bps = 500'000;
+  REQUIRE(w.a->answers[w.open(*w.a, w.conn_a, r)].open->outcome == status::peer_not_connected);
+  r = named(7);
+  r.quality.min_bps = 100'000;
+  r.quality.timeout_ms = 700;
+  const auto waits = w.open(*w.a, w.conn_a, r);
+  w.pass(600ms);
+  w.connect();  // the peer lends; nobody opens there
+  CHECK_FALSE(w.a->answers[waits].open);
+  w.pass(110ms);
+  REQUIRE(w.a->answers[waits].open);
+  CHECK(w.a->answers[waits].open->outcome == status::peer_not_connected);
+}

@@ -60,6 +60,9 @@ class application {
   [[nodiscard]] std::vector<key_stream_id> reading() const;
 
  private:
+  /// How it reads a stream. What is read in runs or subscribed is acknowledged by word.
+  enum class manner : std::uint8_t { one_by_one, in_runs, subscribed };
+
   /// A stream as the application knows it.
   struct held {
     offer what;
@@ -72,6 +75,13 @@ class application {
     std::uint64_t highest = 0;                ///< that it had
     std::set<std::uint64_t> had;              ///< from `next` on
     std::map<std::uint64_t, unsigned> asked;  ///< on its way, and how often
+    manner reads = manner::one_by_one;
+    std::uint64_t epoch = 0;
+    unsigned runs = 0;           ///< calls for several keys that are on their way
+    unsigned subscribed_on = 0;  ///< number of the line; 0: none
+    bool suspending = false;
+    std::uint64_t credit = 0;    ///< that was not used up, as far as is known
+    std::uint64_t expected = 0;  ///< what the subscription brings next
   };
 
   [[nodiscard]] chance& luck() { return world_.luck(); }
@@ -80,7 +90,10 @@ class application {
   [[nodiscard]] held* any_open();
   void dial();
   void hears(const std::shared_ptr<line>& on, const question& q, const answer& a);
+  void is_brought(const line& on, const key_stream_id& id, const answer& a);
   void forgets(const question& q);
+  static void has(held& h, std::uint64_t index);
+  static void move_on(held& h);
 
   void open_new(line& on);
   void open_known(line& on);
@@ -90,6 +103,13 @@ class application {
   void close(line& on, held& h);
   void intrude(line& on);
   void get(line& on, held& h, std::uint64_t index, bool no_wait);
+  void get_several(line& on, held& h, std::uint64_t first, std::uint16_t count, std::uint64_t has_below,
+                   bool no_wait);
+  void read_run(line& on, held& h);
+  void acknowledge(line& on, const held& h);
+  void subscribe(line& on, held& h, std::uint32_t credit);
+  void keep_subscribed(line& on, held& h);
+  void wait_for_peer(line& on, const held& h);
   [[nodiscard]] qos some_quality();
 
   world& world_;
@@ -106,9 +126,15 @@ inline void application::dial() {
   if (!made) return;
   made->listen(
       [this, weak = std::weak_ptr{made}](const question& q, const answer& a) { hears(weak.lock(), q, a); },
+      [this, weak = std::weak_ptr{made}](const key_stream_id& id, const answer& a) {
+        if (const auto on = weak.lock()) is_brought(*on, id, a);
+      },
       [this](const question& q) { forgets(q); },
       [this, number = made->number()] {
         std::erase_if(lines_, [&](const auto& l) { return l->number() == number; });
+        for (auto& [id, h] : streams_) {
+          if (h.subscribed_on == number) h.subscribed_on = 0;
+        }
       });
   lines_.push_back(std::move(made));
 }
@@ -142,6 +168,39 @@ inline void application::forgets(const question& q) {
   if (const auto* get = std::get_if<get_key_request>(&q.what)) {
     if (const auto a = h.asked.find(get->index); a != h.asked.end() && --a->second == 0) h.asked.erase(a);
   }
+  if (std::holds_alternative<get_keys_request>(q.what)) h.runs -= 1;
+}
+
+inline void application::has(held& h, std::uint64_t index) {
+  if (index >= h.next) h.had.insert(index);
+  h.highest = std::max(h.highest, index);
+}
+
+inline void application::move_on(held& h) {
+  while (!h.had.empty() && *h.had.begin() <= h.next) {
+    if (*h.had.begin() == h.next) ++h.next;
+    h.had.erase(h.had.begin());
+  }
+}
+
+inline void application::is_brought(const line& on, const key_stream_id& id, const answer& a) {
+  held& h = streams_[id];
+  if (h.subscribed_on != on.number() || h.at != on.at()) return;
+  const auto& r = std::get<get_keys_response>(a.what);
+  if (r.outcome != status::success) {
+    h.subscribed_on = 0;
+    if (r.outcome == status::not_authorized && h.home == on.number()) h.resumed = false;
+    if (r.outcome == status::unknown_key_stream || r.outcome == status::stream_exhausted ||
+        r.outcome == status::shutting_down)
+      h.open = false;
+    return;
+  }
+  const std::uint64_t end = r.first + a.keys.size();
+  if (h.expected <= h.next && end > h.next) h.next = end;  // what it left out is gone
+  for (std::uint64_t i = r.first; i < end; ++i) has(h, i);
+  move_on(h);
+  h.expected = end;
+  h.credit -= std::min<std::uint64_t>(h.credit, a.keys.size());
 }
 
 inline void application::hears(const std::shared_ptr<line>& on, const question& q, const answer& a) {
@@ -163,43 +222,56 @@ inline void application::hears(const std::shared_ptr<line>& on, const question& 
                 call.strict_once};
       board_.add(h.what);
     }
+    const bool anew = h.at != q.at || h.epoch == 0;
     if (h.at != q.at) {  // what another instance had of it, nobody has any more
       h.next = h.highest = 0;
       h.had.clear();
+      h.subscribed_on = 0;
     }
+    if (anew)
+      h.reads = luck().one_of({manner::one_by_one, manner::one_by_one, manner::in_runs, manner::subscribed});
     h.at = q.at;
     h.open = true;
     h.home = on->number();
     h.resumed = true;
-    h.next = std::max(h.next, r->lowest_live_index);
+    h.epoch = r->epoch;
+    // whoever acknowledges by word can have again what was lost with a connection
+    if (anew || h.reads == manner::one_by_one) h.next = std::max(h.next, r->lowest_live_index);
     return;
   }
   const auto it = streams_.find(stream_of(q.what));
   if (it == streams_.end()) return;
   held& h = it->second;
   if (h.at != q.at) return;
-  if (const auto* r = std::get_if<get_key_response>(&a.what)) {
-    const std::uint64_t index = std::get<get_key_request>(q.what).index;
-    switch (r->outcome) {
-      case status::success:
-        h.had.insert(index);
-        h.highest = std::max(h.highest, index);
-        break;
+  const auto fails = [&h](status outcome, std::uint64_t index, std::uint64_t lowest) {
+    switch (outcome) {
       case status::index_not_available:
-        h.next = std::max(h.next, r->index);
+        h.next = std::max(h.next, lowest);
         h.had.insert(index);
         break;
       case status::not_authorized: h.resumed = false; break;
       case status::unknown_key_stream:
-      case status::get_key_peer_not_connected:
       case status::stream_exhausted:
-      case status::shutting_down: h.open = h.open && r->outcome == status::get_key_peer_not_connected; break;
+      case status::shutting_down: h.open = false; break;
       default: break;
     }
-    while (!h.had.empty() && *h.had.begin() <= h.next) {
-      if (*h.had.begin() == h.next) ++h.next;
-      h.had.erase(h.had.begin());
+  };
+  if (const auto* r = std::get_if<get_key_response>(&a.what)) {
+    const std::uint64_t index = std::get<get_key_request>(q.what).index;
+    if (r->outcome == status::success) {
+      has(h, index);
+    } else {
+      fails(r->outcome, index, r->index);
     }
+    move_on(h);
+  }
+  if (const auto* r = std::get_if<get_keys_response>(&a.what)) {
+    for (std::uint64_t i = r->first; i < r->first + a.keys.size(); ++i) has(h, i);
+    const auto& call = std::get<get_keys_request>(q.what);
+    // it was refused for an epoch that is known to be old
+    const bool meant = r->outcome == status::not_authorized && call.epoch < h.epoch;
+    if (r->outcome != status::success && !meant) fails(r->outcome, call.first, r->first);
+    move_on(h);
   }
 }
 
@@ -216,6 +288,11 @@ inline qos application::some_quality() {
   if (luck().one_in(3)) q.max_bps = chunk_bits * (1 + static_cast<std::uint32_t>(luck().below(300)));
   if (luck().one_in(12)) q.max_bps = chunk_bits / (1 + static_cast<std::uint32_t>(luck().below(4)));
   if (luck().one_in(6)) q.min_bps = static_cast<std::uint32_t>(luck().below(100'000));
+  if (const std::uint64_t rate = world_.rate_bps(); rate != 0 && luck().one_in(4)) {
+    // more than this site's half: the rest is the peer's to lend
+    q.min_bps = static_cast<std::uint32_t>(rate * (20 + luck().below(60)) / 100);
+    q.max_bps = luck().one_in(2) ? 0 : q.min_bps;
+  }
   if (luck().one_in(4)) q.priority = static_cast<std::uint32_t>(luck().below(300));
   if (luck().one_in(3)) q.metadata_mimetype = metadata_json;
   if (luck().one_in(20)) q.metadata_mimetype = "text/plain";
@@ -297,8 +374,77 @@ inline void application::read_again(line& on, held& h) {
   get(on, h, h.highest - std::min(h.highest, back), luck().one_in(2));
 }
 
+/// As far as there is nothing between.
+inline void application::acknowledge(line& on, const held& h) {
+  acknowledge_request r{h.what.stream, h.epoch, h.next};
+  if (luck().one_in(20)) r = {h.what.stream, h.epoch - 1, h.next + luck().below(20)};  // to be refused
+  on.ask(r);
+}
+
+inline void application::get_several(line& on, held& h, std::uint64_t first, std::uint16_t count,
+                                     std::uint64_t has_below, bool no_wait) {
+  if (!on.is_up()) return;
+  h.runs += 1;
+  get_keys_request r;
+  r.stream = h.what.stream;
+  r.epoch = h.epoch;
+  r.first = first;
+  r.count = count;
+  r.acknowledge_below = has_below;
+  r.no_wait = no_wait;
+  r.vendor_metadata = luck().one_in(4);
+  on.ask(r);
+}
+
+/// The next run, or one ahead, or one again.
+inline void application::read_run(line& on, held& h) {
+  std::uint64_t first = h.next;
+  if (luck().one_in(10)) first += luck().below(40);
+  if (luck().one_in(5)) first = h.highest - std::min(h.highest, luck().below(20));
+  const auto count = luck().one_of<std::uint16_t>({1, 2, 8, 50});
+  const std::uint64_t has_below = luck().one_in(2) ? h.next : 0;
+  if (luck().one_in(20)) {
+    h.epoch -= 1;  // to be refused
+    get_several(on, h, first, count, has_below, true);
+    h.epoch += 1;
+    return;
+  }
+  get_several(on, h, first, count, has_below, !luck().one_in(3));
+}
+
+inline void application::subscribe(line& on, held& h, std::uint32_t credit) {
+  if (!on.is_up()) return;
+  if (h.subscribed_on != on.number()) {
+    h.subscribed_on = on.number();
+    h.suspending = false;
+    h.expected = h.next;
+    h.credit = 0;
+  }
+  h.credit += credit;
+  on.ask(subscribe_request{h.what.stream, h.epoch, h.expected, credit});
+}
+
+/// Subscribes where it does not, gives credit, and now and then suspends, and begins anew once that is confirmed.
+inline void application::keep_subscribed(line& on, held& h) {
+  if (luck().one_in(3)) acknowledge(on, h);
+  const bool flows = h.subscribed_on == on.number();
+  if (flows && h.suspending) return;
+  if (flows && luck().one_in(12)) {
+    h.suspending = true;
+    return on.ask(subscribe_request{h.what.stream, h.epoch, h.expected, 0});
+  }
+  if (!flows || h.credit < 8 || luck().one_in(10)) {
+    subscribe(on, h, static_cast<std::uint32_t>(1 + luck().below(40)));
+  }
+}
+
+inline void application::wait_for_peer(line& on, const held& h) {
+  on.ask(wait_peer_request{h.what.stream, luck().one_of({0U, 50U, 700U})});
+}
+
 inline void application::close(line& on, held& h) {
   h.open = false;
+  if (h.reads != manner::one_by_one && !luck().one_in(4)) acknowledge(on, h);
   on.ask(close_request{h.what.stream});
 }
 
@@ -336,6 +482,9 @@ inline void application::act() {
   if (what < 14) return resume(*on, *h);
   // most programs read on one connection; the same key may be asked for on several
   line& reads_on = home != nullptr && !luck().one_in(4) ? *home : *on;
+  if (what == 14) return wait_for_peer(reads_on, *h);
+  if (h->reads == manner::in_runs) return what < 18 ? acknowledge(reads_on, *h) : read_run(reads_on, *h);
+  if (h->reads == manner::subscribed) return keep_subscribed(reads_on, *h);
   if (what < 22) return read_again(reads_on, *h);
   read_on(reads_on, *h);
 }
@@ -347,6 +496,17 @@ inline void application::act_calmly() {
     if (!h.open || h.resuming) continue;
     if (!h.resumed || home_of(h) != on) {
       resume(*on, h);
+      continue;
+    }
+    if (h.reads == manner::in_runs) {
+      const auto count = static_cast<std::uint16_t>(1 + luck().below(32));
+      if (h.runs == 0) get_several(*on, h, h.next, count, h.next, luck().one_in(3));
+      continue;
+    }
+    if (h.reads == manner::subscribed) {
+      if (h.subscribed_on == on->number() && h.suspending) continue;
+      if (h.subscribed_on != on->number() || h.credit < 8) subscribe(*on, h, 16);
+      on->ask(acknowledge_request{h.what.stream, h.epoch, h.next});
       continue;
     }
     std::uint64_t index = h.next;

@@ -21,7 +21,7 @@ namespace simulation {
 
 struct outcome {
   std::uint64_t hash = 0;               ///< of the trace
-  std::uint64_t keys = 0;               ///< answers that carried one
+  oracle::tally seen;                   ///< keys that came, by the way they came
   std::uint64_t read_at_both_ends = 0;  ///< streams, in calm
   std::optional<finding> found;
 };
@@ -52,7 +52,7 @@ class life {
     if (storm() && calm() && finish() && !world_.accusation().empty()) {
       judge_.complain("no site accuses its peer", world_.accusation());
     }
-    return {time_.hash(), judge_.keys_seen(), pairs_, judge_.found()};
+    return {time_.hash(), judge_.seen(), pairs_, judge_.found()};
   }
 
  private:
@@ -82,6 +82,8 @@ class life {
     oracle::options o;
     for (const auto& s : w.sites) o.limits.push_back(s.limits);
     o.transit = 2 * w.line.slowest + 5ms;
+    // whoever measures the rate over a second may see one block too many
+    if (w.fibre.rate_bps != 0) o.most_promised = w.fibre.rate_bps + 8 * w.fibre.block_bytes;
     return o;
   }
 

@@ -26,12 +26,17 @@
 
 namespace simulation {
 
-using request = std::variant<open_connect_request, get_key_request, close_request>;
+/// A subscribe_request has no answer: what it brings is *delivered*. The others are answered by what stands at the
+/// same place in `answer`.
+using request = std::variant<open_connect_request, get_key_request, close_request, get_keys_request,
+                             acknowledge_request, wait_peer_request, subscribe_request>;
 
-/// What came back, the key copied.
+/// What came back, the keys copied.
 struct answer {
-  std::variant<open_connect_response, get_key_response, close_response> what;
-  std::vector<std::byte> key;
+  std::variant<open_connect_response, get_key_response, close_response, get_keys_response,
+               acknowledge_response, wait_peer_response>
+      what;
+  std::vector<std::vector<std::byte>> keys;
 };
 
 /// A running key manager: the site's number, and how often it had been started before.
@@ -66,6 +71,7 @@ class oracle {
   struct options {
     std::vector<qkd004::limits> limits;  ///< of each site
     duration transit = 10ms;             ///< the longest way there and back, and a late timer
+    std::uint64_t most_promised = 0;     ///< bit/s, of Min_bps on a link, both ends together; 0: any
   };
 
   explicit oracle(options o) : options_{std::move(o)}, started_(options_.limits.size()), died_(started_) {}
@@ -82,6 +88,18 @@ class oracle {
   void answered(const instance& at, unsigned line, std::uint64_t ticket, const answer& a, time_point now);
   /// Its connection is gone: it may have been done, and may not.
   void lost(std::uint64_t ticket);
+  /// Of a subscription, when the site handed it over at `sent`.
+  void heard(const instance& at, unsigned line, const std::string& principal, const key_stream_id& id,
+             const answer& a, time_point sent, time_point now);
+  ///@}
+
+  /// \name What a site does about a subscription, in its order, which none of its applications sees
+  ///@{
+  /// It is about to be handed the request, and then that it has been.
+  void subscribing(const instance& at, unsigned line, const subscribe_request& r);
+  void subscribed(const instance& at, const key_stream_id& id);
+  void delivered(const instance& at, unsigned line, const key_stream_id& id, const get_keys_response& r,
+                 time_point now);
   ///@}
 
   /// \name What is known of a stream before it is asked for, and of sites
@@ -118,7 +136,22 @@ class oracle {
   void end();
   ///@}
 
-  [[nodiscard]] std::uint64_t keys_seen() const noexcept { return keys_seen_; }
+  /// Keys that came, by the way they came.
+  struct tally {
+    std::uint64_t one_by_one = 0;
+    std::uint64_t in_runs = 0;
+    std::uint64_t subscribed = 0;
+    std::uint64_t promises = 0;  ///< times that the promises on a link were summed up
+
+    void add(const tally& t) {
+      one_by_one += t.one_by_one;
+      in_runs += t.in_runs;
+      subscribed += t.subscribed;
+      promises += t.promises;
+    }
+    friend bool operator==(const tally&, const tally&) = default;
+  };
+  [[nodiscard]] const tally& seen() const noexcept { return seen_; }
 
  private:
   /// One index of a stream at one instance.
@@ -136,6 +169,24 @@ class oracle {
     std::uint64_t index;
     time_point asked;
     time_point answered;
+  };
+
+  /// A key that was asked for, or came by itself.
+  struct one_read {
+    const key_stream_id& stream;
+    std::uint64_t index;
+    const instance& at;
+    unsigned line;
+    const std::string& principal;
+    time_point asked;
+    bool plain;                          ///< by GET_KEY: acknowledges by the window
+    std::optional<std::uint64_t> epoch;  ///< that the caller relies on
+  };
+
+  struct subscription {
+    unsigned line = 0;
+    std::uint64_t next = 0;
+    std::uint64_t credit = 0;
   };
 
   struct opened {
@@ -157,7 +208,13 @@ class oracle {
     std::map<std::uint64_t, read> reads;
     std::uint64_t maybe_had = 0;                ///< of reads
     std::uint64_t floor = 0;                    ///< none below is live and unread, the site said
-    std::deque<success> recent;                 ///< the last keys that came
+    std::deque<success> recent;                 ///< the last keys that came by GET_KEY
+    std::set<std::uint64_t> plain;              ///< indices that GET_KEY asked for
+    std::multiset<std::uint64_t> may_be_below;  ///< acknowledged below, if what said so got through
+    std::deque<success> acknowledged;           ///< below `index`, for sure
+    std::optional<subscription> flows;          ///< the site's
+    std::optional<subscription> arriving;       ///< what it becomes unless the request is refused
+    bool suspends = false;                      ///< the one that arrives has credit 0
     std::string owner;                          ///< who was given a key
     std::optional<time_point> first_key;        ///< when
     std::size_t chunk = 0;                      ///< octets of its keys
@@ -173,8 +230,11 @@ class oracle {
     std::optional<time_point> first_asked;
     std::uint32_t shortest_ttl = UINT32_MAX;  ///< s, of all that was asked for
     std::uint32_t longest_ttl = 0;
-    std::uint32_t longest_timeout = 0;  ///< ms
-    bool always_strict = true;          ///< every OPEN_CONNECT asked for strict once
+    std::uint32_t longest_timeout = 0;          ///< ms
+    std::uint32_t least_promised = UINT32_MAX;  ///< bit/s, of all that was granted
+    bool settled = false;                       ///< both sites have it
+    bool closing = false;                       ///< somebody asked for CLOSE
+    bool always_strict = true;                  ///< every OPEN_CONNECT asked for strict once
     bool ever_strict = false;
     std::map<instance, shelf> shelves;
   };
@@ -207,14 +267,34 @@ class oracle {
 
   void learn(const key_stream_id& id, const open_connect_request& r, time_point now);
   void check(const in_flight& f, const open_connect_response& r, time_point now);
-  void check(const in_flight& f, const get_key_response& r, const std::vector<std::byte>& key,
+  void check(const in_flight& f, const get_key_response& r, const std::vector<std::vector<std::byte>>& keys,
              time_point now);
-  void check_key(stream& s, shelf& sh, const in_flight& f, const std::vector<std::byte>& key, time_point now);
-  void check_gone(const stream& s, const shelf& sh, const in_flight& f, time_point now);
+  void check(const in_flight& f, const get_keys_response& r, const std::vector<std::vector<std::byte>>& keys,
+             time_point now);
+  void check(const in_flight& f, const wait_peer_response& r, time_point now);
+  void check_key(stream& s, shelf& sh, const one_read& o, const std::vector<std::byte>& key, time_point now);
+  void check_gone(const stream& s, const shelf& sh, const one_read& o, time_point now);
+  void check_promises(const stream& of, time_point now);
+  /// So many indices from `first` on were asked for, or are on their way.
+  static void expect(shelf& sh, std::uint64_t first, std::uint64_t many) {
+    for (std::uint64_t i = first; i < first + many; ++i) {
+      read& r = sh.reads[i];
+      if (!r.maybe_had()) sh.maybe_had += 1;
+      r.pending += 1;
+    }
+  }
+  /// They are not any more; `had`: so many of them came.
+  static void settle(shelf& sh, std::uint64_t first, std::uint64_t many, std::uint64_t had) {
+    for (std::uint64_t i = first; i < first + many; ++i) {
+      read& r = sh.reads[i];
+      r.pending -= 1;
+      if (i >= first + had && !r.maybe_had()) sh.maybe_had -= 1;
+    }
+  }
   void check_floor(const stream& s, shelf& sh, const question& q, const key_stream_id& id,
                    std::uint64_t floor, time_point now);
-  void check_other_side(const stream& s, const question& q, std::uint64_t d, time_point now);
-  void check_fresh(const stream& s, const question& q, const std::vector<std::byte>& key);
+  void check_other_side(const stream& s, const one_read& o, std::uint64_t d, time_point now);
+  void check_fresh(const stream& s, const one_read& o, const std::vector<std::byte>& key);
   [[nodiscard]] std::uint64_t acknowledgement_window(const stream& s, std::size_t chunk) const;
   [[nodiscard]] bool same_life(const stream& s, const instance& a, const instance& b, time_point now) const;
   [[nodiscard]] static std::optional<time_point> bound_at(const shelf& sh, std::uint64_t index) {
@@ -228,7 +308,7 @@ class oracle {
   std::map<std::uint64_t, in_flight> in_flight_;
   std::map<key_stream_id, stream> streams_;
   std::unordered_map<std::uint64_t, place> octets_;  ///< eight octets of key, and where they were seen
-  std::uint64_t keys_seen_ = 0;
+  tally seen_;
   std::optional<time_point> calm_;
   std::optional<finding> found_;
 };
@@ -248,6 +328,7 @@ inline void oracle::learn(const key_stream_id& id, const open_connect_request& r
 }
 
 inline void oracle::asked(const question& q, time_point now) {
+  if (std::holds_alternative<subscribe_request>(q.what)) return;  // \see subscribing()
   in_flight_.emplace(q.ticket, in_flight{q, now});
   if (const auto* open = std::get_if<open_connect_request>(&q.what);
       open != nullptr && !open->stream.is_null()) {
@@ -256,20 +337,33 @@ inline void oracle::asked(const question& q, time_point now) {
   }
   if (const auto* get = std::get_if<get_key_request>(&q.what)) {
     shelf& sh = streams_[get->stream].shelves[q.at];
-    read& r = sh.reads[get->index];
-    if (!r.maybe_had()) sh.maybe_had += 1;
-    r.pending += 1;
+    sh.plain.insert(get->index);
+    expect(sh, get->index, 1);
   }
+  if (const auto* several = std::get_if<get_keys_request>(&q.what)) {
+    shelf& sh = streams_[several->stream].shelves[q.at];
+    sh.may_be_below.insert(several->acknowledge_below);
+    expect(sh, several->first, several->count);
+  }
+  if (const auto* have = std::get_if<acknowledge_request>(&q.what)) {
+    streams_[have->stream].shelves[q.at].may_be_below.insert(have->below);
+  }
+  if (const auto* close = std::get_if<close_request>(&q.what)) streams_[close->stream].closing = true;
 }
 
 inline void oracle::lost(std::uint64_t ticket) {
   const auto it = in_flight_.find(ticket);
   if (it == in_flight_.end()) return;
-  if (const auto* get = std::get_if<get_key_request>(&it->second.q.what)) {
-    read& r = streams_[get->stream].shelves[it->second.q.at].reads[get->index];
-    r.pending -= 1;
-    r.unknown = true;
-  }
+  const question& q = it->second.q;
+  const auto forget = [&](std::uint64_t first, std::uint64_t many) {
+    shelf& sh = streams_[stream_of(q.what)].shelves[q.at];
+    for (std::uint64_t i = first; i < first + many; ++i) {
+      sh.reads[i].pending -= 1;
+      sh.reads[i].unknown = true;
+    }
+  };
+  if (const auto* get = std::get_if<get_key_request>(&q.what)) forget(get->index, 1);
+  if (const auto* several = std::get_if<get_keys_request>(&q.what)) forget(several->first, several->count);
   in_flight_.erase(it);
 }
 
@@ -285,17 +379,43 @@ inline void oracle::answered(const instance& at, unsigned line, std::uint64_t ti
   in_flight_.erase(it);
 
   const auto* get = std::get_if<get_key_request>(&f.q.what);
+  const auto* several = std::get_if<get_keys_request>(&f.q.what);
   const auto* open = std::get_if<open_connect_request>(&f.q.what);
+  const auto* have = std::get_if<acknowledge_request>(&f.q.what);
+  const auto* peer = std::get_if<wait_peer_request>(&f.q.what);
+  // who asks for Min_bps may have to wait for what the peer lends
   const bool waits =
-      (get != nullptr && !get->no_wait) || (open != nullptr && !open->no_wait && !open->stream.is_null());
+      (get != nullptr && !get->no_wait) || (several != nullptr && !several->no_wait) || peer != nullptr ||
+      (open != nullptr && ((!open->no_wait && !open->stream.is_null()) || open->quality.min_bps != 0));
   const auto known = streams_.find(stream_of(f.q.what));
-  const std::uint32_t timeout = known == streams_.end() ? 0 : known->second.longest_timeout;
+  std::uint32_t timeout = known == streams_.end() ? 0 : known->second.longest_timeout;
+  if (open != nullptr) {
+    timeout = std::max(timeout,
+                       open->quality.timeout_ms == 0 ? qos_defaults::timeout_ms : open->quality.timeout_ms);
+  }
+  if (peer != nullptr && peer->timeout_ms != 0) timeout = peer->timeout_ms;
   if (now - f.asked > options_.transit + (waits ? duration{std::chrono::milliseconds{timeout}} : 0ms)) {
     complain("calls are answered in time", "ticket " + std::to_string(ticket) + " at " + name(at) + " took " +
                                                std::to_string((now - f.asked) / 1ms) + " ms");
   }
   if (open != nullptr) check(f, std::get<open_connect_response>(a.what), now);
-  if (get != nullptr) check(f, std::get<get_key_response>(a.what), a.key, now);
+  if (get != nullptr) check(f, std::get<get_key_response>(a.what), a.keys, now);
+  if (several != nullptr) check(f, std::get<get_keys_response>(a.what), a.keys, now);
+  if (peer != nullptr) check(f, std::get<wait_peer_response>(a.what), now);
+  if (have == nullptr && several == nullptr) return;
+
+  // R5: what was said of an acknowledgement. R3: one of an older epoch or of somebody else does nothing.
+  const std::uint64_t below = have != nullptr ? have->below : several->acknowledge_below;
+  const status outcome = have != nullptr ? std::get<acknowledge_response>(a.what).outcome
+                                         : std::get<get_keys_response>(a.what).outcome;
+  shelf& sh = streams_[stream_of(f.q.what)].shelves[at];
+  if (outcome == status::not_authorized || outcome == status::unknown_key_stream) {
+    // a call that waited was admitted when it came
+    if (have != nullptr || several->no_wait) sh.may_be_below.erase(sh.may_be_below.find(below));
+  } else if (outcome == status::success) {
+    sh.acknowledged.push_back({below, f.asked, now});
+    if (sh.acknowledged.size() > 64) sh.acknowledged.pop_front();
+  }
 }
 
 // ------------------------------------------------------------------------------------------------- OPEN_CONNECT
@@ -322,35 +442,184 @@ inline void oracle::check(const in_flight& f, const open_connect_response& r, ti
     sh.latest = opened{f.q.line, r.epoch, f.asked, now};
   }
   check_floor(streams_[r.stream], sh, f.q, r.stream, r.lowest_live_index, now);
+
+  stream& s = streams_[r.stream];
+  s.least_promised = std::min(s.least_promised, r.quality.min_bps);
+  s.settled = s.settled || r.outcome == status::success;
+  if (s.settled) check_promises(s, now);
+}
+
+/// What both sites of a link have promised together of its rate. Counted are streams that must still be there: both
+/// sites had them, live on, and nobody has closed. Clause: D6.
+inline void oracle::check_promises(const stream& of, time_point now) {
+  if (options_.most_promised == 0 || of.least_promised == 0) return;
+  std::uint64_t sum = 0;
+  for (const auto& [id, s] : streams_) {
+    if (s.sites != of.sites || !s.settled || s.closing || !s.first_asked) continue;
+    if (started_[s.sites.first].back() > *s.first_asked || started_[s.sites.second].back() > *s.first_asked ||
+        died_[s.sites.first].back() <= now || died_[s.sites.second].back() <= now)
+      continue;
+    sum += s.least_promised == UINT32_MAX ? 0 : s.least_promised;
+  }
+  seen_.promises += 1;
+  if (sum > options_.most_promised) {
+    complain("no more is promised than there is",
+             std::to_string(sum) + " bit/s of " + std::to_string(options_.most_promised));
+  }
+}
+
+/// Success: an application of the other site has asked for the stream.
+inline void oracle::check(const in_flight& f, const wait_peer_response& r, time_point now) {
+  const auto& call = std::get<wait_peer_request>(f.q.what);
+  if (r.outcome == status::timeout && now - f.asked < std::chrono::milliseconds{call.timeout_ms}) {
+    complain("nobody times out early", "ticket " + std::to_string(f.q.ticket) + " at " + name(f.q.at));
+  }
+  if (r.outcome != status::success) return;
+  const auto& shelves = streams_[call.stream].shelves;
+  const bool there = std::any_of(shelves.begin(), shelves.end(), [&](const auto& at) {
+    const auto& uses = at.second.uses;
+    return at.first.site != f.q.at.site && std::any_of(uses.begin(), uses.end(), [](const auto& u) {
+             return u.second.opens_pending > 0 || u.second.last_open != time_point{};
+           });
+  });
+  if (!there) {
+    complain("a peer that is waited for is there",
+             name(call.stream, 0) + ": nobody opened it at the other site of " + name(f.q.at));
+  }
 }
 
 // ------------------------------------------------------------------------------------------------- GET_KEY
 
-inline void oracle::check(const in_flight& f, const get_key_response& r, const std::vector<std::byte>& key,
-                          time_point now) {
+inline void oracle::check(const in_flight& f, const get_key_response& r,
+                          const std::vector<std::vector<std::byte>>& keys, time_point now) {
   const auto& call = std::get<get_key_request>(f.q.what);
   stream& s = streams_[call.stream];
   shelf& sh = s.shelves[f.q.at];
-  read& mine = sh.reads[call.index];
-  mine.pending -= 1;
+  const one_read o{call.stream, call.index, f.q.at, f.q.line, f.q.principal, f.asked, true, {}};
+  settle(sh, call.index, 1, r.outcome == status::success ? 1 : 0);
   if (r.outcome == status::success) {
-    if (key.empty() || r.index != call.index) {
-      complain("an answer fits its question", name(call.stream, call.index) + " was asked for, and " +
-                                                  std::to_string(key.size()) + " octets of " +
-                                                  std::to_string(r.index) + " came");
+    if (keys.size() != 1 || keys[0].empty() || r.index != call.index) {
+      return complain("an answer fits its question", name(call.stream, call.index) + " was asked for, and " +
+                                                         std::to_string(keys.size()) + " keys from " +
+                                                         std::to_string(r.index) + " came");
     }
-    return check_key(s, sh, f, key, now);
+    seen_.one_by_one += 1;
+    return check_key(s, sh, o, keys[0], now);
   }
-  if (!key.empty()) {
+  if (!keys.empty()) {
     complain("a failure carries no key", name(call.stream, call.index) + " at " + name(f.q.at));
   }
   if (r.outcome == status::index_not_available) {
-    check_gone(s, sh, f, now);
-    if (!mine.gone) mine.gone = now;
+    check_gone(s, sh, o, now);
+    if (read& mine = sh.reads[call.index]; !mine.gone) mine.gone = now;
   }
   check_floor(s, sh, f.q, call.stream, r.index, now);
-  if (!mine.maybe_had()) sh.maybe_had -= 1;
 }
+
+// ------------------------------------------------------------------------------------------------- several keys
+
+inline void oracle::check(const in_flight& f, const get_keys_response& r,
+                          const std::vector<std::vector<std::byte>>& keys, time_point now) {
+  const auto& call = std::get<get_keys_request>(f.q.what);
+  stream& s = streams_[call.stream];
+  shelf& sh = s.shelves[f.q.at];
+  one_read o{call.stream, call.first, f.q.at, f.q.line, f.q.principal, f.asked, false, call.epoch};
+  const bool fits = r.first == call.first && !keys.empty() && keys.size() <= call.count;
+  if (r.outcome == status::success && !fits) {
+    return complain("an answer fits its question", name(call.stream, call.first) + " and on was asked for, " +
+                                                       std::to_string(keys.size()) + " keys from " +
+                                                       std::to_string(r.first) + " came");
+  }
+  settle(sh, call.first, call.count, keys.size());
+  if (r.outcome != status::success && !keys.empty()) {
+    return complain("a failure carries no key", name(call.stream, call.first) + " at " + name(f.q.at));
+  }
+  for (const auto& key : keys) {
+    if (key.empty() || key.size() != r.chunk_size) {
+      return complain("an answer fits its question", name(call.stream, o.index) + " has another size");
+    }
+    seen_.in_runs += 1;
+    check_key(s, sh, o, key, now);
+    ++o.index;
+  }
+  if (r.outcome == status::index_not_available) {
+    check_gone(s, sh, o, now);
+    if (read& mine = sh.reads[call.first]; !mine.gone) mine.gone = now;
+  }
+  if (r.outcome != status::success) check_floor(s, sh, f.q, call.stream, r.first, now);
+}
+
+inline void oracle::subscribing(const instance& at, unsigned line, const subscribe_request& r) {
+  shelf& sh = streams_[r.stream].shelves[at];
+  sh.arriving = subscription{line, r.first, r.credit};
+  sh.suspends = r.credit == 0;
+  if (sh.flows && sh.flows->line == line && r.credit != 0) {
+    sh.arriving->next = sh.flows->next;
+    sh.arriving->credit += sh.flows->credit;
+  }
+}
+
+inline void oracle::subscribed(const instance& at, const key_stream_id& id) {
+  shelf& sh = streams_[id].shelves[at];
+  if (!sh.arriving) return;  // refused, or suspended
+  if (sh.suspends) {
+    complain("a subscription is as it was asked for",
+             name(id, sh.arriving->next) + " at " + name(at) + ": a suspension was not confirmed");
+  }
+  sh.flows = std::exchange(sh.arriving, std::nullopt);
+}
+
+inline void oracle::delivered(const instance& at, unsigned line, const key_stream_id& id,
+                              const get_keys_response& r, time_point now) {
+  stream& s = streams_[id];
+  shelf& sh = s.shelves[at];
+  const std::string what = name(id, r.first) + " for line " + std::to_string(line) + " at " + name(at);
+  const bool is_new = sh.arriving && sh.arriving->line == line;
+  if (r.outcome != status::success) {
+    if (r.outcome == status::insufficient_key && !(is_new && sh.suspends)) {
+      complain("a subscription is as it was asked for", what + " was suspended");
+    }
+    if (is_new) sh.arriving.reset();
+    if (sh.flows && sh.flows->line == line) sh.flows.reset();
+    return;
+  }
+  subscription* const flow = is_new                               ? &*sh.arriving
+                             : sh.flows && sh.flows->line == line ? &*sh.flows
+                                                                  : nullptr;
+  if (flow == nullptr || r.keys.empty() || r.first < flow->next) {
+    return complain("a subscription is as it was asked for", what + " came, and is not what comes next");
+  }
+  if (r.keys.size() > flow->credit) {
+    return complain("credit is not exceeded", what + " had credit for " + std::to_string(flow->credit) +
+                                                  ", and " + std::to_string(r.keys.size()) + " keys came");
+  }
+  static const std::string nobody;
+  for (; flow->next < r.first; ++flow->next) {
+    static_cast<void>(sh.reads[flow->next]);
+    check_gone(s, sh, {id, flow->next, at, line, nobody, now, false, {}}, now);
+    if (read& skipped = sh.reads[flow->next]; !skipped.gone) skipped.gone = now;
+  }
+  flow->next += r.keys.size();
+  flow->credit -= r.keys.size();
+  expect(sh, r.first, r.keys.size());
+}
+
+inline void oracle::heard(const instance& at, unsigned line, const std::string& principal,
+                          const key_stream_id& id, const answer& a, time_point sent, time_point now) {
+  const auto& r = std::get<get_keys_response>(a.what);
+  if (r.outcome != status::success) return;
+  stream& s = streams_[id];
+  shelf& sh = s.shelves[at];
+  settle(sh, r.first, a.keys.size(), a.keys.size());
+  one_read o{id, r.first, at, line, principal, sent, false, {}};
+  for (const auto& key : a.keys) {
+    seen_.subscribed += 1;
+    check_key(s, sh, o, key, now);
+    ++o.index;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- keys
 
 /// Half the window of the stream: what a plain client acknowledges late. Clause: R5.
 inline std::uint64_t oracle::acknowledgement_window(const stream& s, std::size_t chunk) const {
@@ -364,60 +633,70 @@ inline std::uint64_t oracle::acknowledgement_window(const stream& s, std::size_t
   return std::min(window(options_.limits[s.sites.first]), window(options_.limits[s.sites.second])) / 2;
 }
 
-inline void oracle::check_key(stream& s, shelf& sh, const in_flight& f, const std::vector<std::byte>& key,
+inline void oracle::check_key(stream& s, shelf& sh, const one_read& o, const std::vector<std::byte>& key,
                               time_point now) {
-  const auto& call = std::get<get_key_request>(f.q.what);
-  const std::string what = name(call.stream, call.index) + " at " + name(f.q.at);
-  keys_seen_ += 1;
+  const std::string what = name(o.stream, o.index) + " at " + name(o.at);
+  s.settled = true;
 
   if (!sh.first_key) sh.first_key = now;
-  if (sh.owner.empty()) sh.owner = f.q.principal;
-  if (sh.owner != f.q.principal) {
-    complain("one principal a side",
-             what + " went to " + f.q.principal + ", the stream is " + sh.owner + "'s");
+  if (sh.owner.empty()) sh.owner = o.principal;
+  if (sh.owner != o.principal) {
+    complain("one principal a side", what + " went to " + o.principal + ", the stream is " + sh.owner + "'s");
   }
 
   // R3: whoever used the stream before the last OPEN_CONNECT is fenced off
-  const use& u = sh.uses[f.q.line];
-  if (sh.latest && sh.latest->line != f.q.line && sh.latest->answered <= f.asked && u.first_used &&
+  const use& u = sh.uses[o.line];
+  if (sh.latest && sh.latest->line != o.line && sh.latest->answered <= o.asked && u.first_used &&
       *u.first_used < sh.latest->asked && u.opens_pending == 0 && u.last_open < sh.latest->asked) {
-    complain("an older connection is fenced off", what + " went to line " + std::to_string(f.q.line) +
+    complain("an older connection is fenced off", what + " went to line " + std::to_string(o.line) +
                                                       ", line " + std::to_string(sh.latest->line) +
                                                       " has resumed the stream");
   }
-  if (use& mine = sh.uses[f.q.line]; !mine.first_used) mine.first_used = now;
+  if (o.epoch && sh.latest && *o.epoch < sh.latest->epoch && sh.latest->answered <= o.asked && sh.first_key &&
+      *sh.first_key <= sh.latest->asked) {
+    complain("an older epoch gets nothing", what + " was asked for with epoch " + std::to_string(*o.epoch) +
+                                                ", the last is " + std::to_string(sh.latest->epoch));
+  }
+  if (use& mine = sh.uses[o.line]; !mine.first_used) mine.first_used = now;
 
   const std::uint64_t d = digest(key);
-  read& r = sh.reads[call.index];
+  read& r = sh.reads[o.index];
   if (r.had && r.digest != d) complain("an index has one key", what + " has other bytes than before");
   if (r.had && s.always_strict) complain("strict once", what + " was handed out twice");
-  if (r.gone && *r.gone <= f.asked) complain("what is gone stays gone", what + " was not available before");
+  if (r.gone && *r.gone <= o.asked) complain("what is gone stays gone", what + " was not available before");
 
   // R4: acknowledged is gone. Serving i acknowledges i - W.
   sh.chunk = key.size();
   const std::uint64_t window = acknowledgement_window(s, sh.chunk);
   for (const auto& other : sh.recent) {
-    if (!r.had || s.ever_strict || other.index < call.index + window) continue;
-    if (other.asked < r.first_had || other.answered > f.asked) continue;
+    if (!r.had || s.ever_strict || other.index < o.index + window) continue;
+    if (other.asked < r.first_had || other.answered > o.asked) continue;
     complain("acknowledged is gone", what + " came again after " + std::to_string(other.index));
   }
-  sh.recent.push_back({call.index, f.asked, now});
-  if (sh.recent.size() > 64) sh.recent.pop_front();
+  if (o.plain) {
+    sh.recent.push_back({o.index, o.asked, now});
+    if (sh.recent.size() > 64) sh.recent.pop_front();
+  }
+  for (const auto& below : sh.acknowledged) {
+    if (!r.had || o.index >= below.index || r.first_had > below.asked || below.answered > o.asked) continue;
+    complain("acknowledged is gone",
+             what + " came again after an acknowledgement of all below " + std::to_string(below.index));
+  }
 
-  const auto bound = bound_at(sh, call.index);
+  const auto bound = bound_at(sh, o.index);
   if (!bound) complain("what is served is bound", what + " is not");
-  if (bound && f.asked >= *bound + std::chrono::seconds{s.longest_ttl}) {
+  if (bound && o.asked >= *bound + std::chrono::seconds{s.longest_ttl}) {
     complain("nothing lives longer than TTL",
-             what + " was bound " + std::to_string((f.asked - *bound) / 1ms) + " ms before");
+             what + " was bound " + std::to_string((o.asked - *bound) / 1ms) + " ms before");
   }
 
   if (!r.had) {
     r.had = true;
     r.digest = d;
     r.first_had = now;
-    if (calm_ && f.asked >= *calm_) sh.new_after_calm = true;
-    check_other_side(s, f.q, d, now);
-    check_fresh(s, f.q, key);
+    if (calm_ && o.asked >= *calm_) sh.new_after_calm = true;
+    check_other_side(s, o, d, now);
+    check_fresh(s, o, key);
   }
 }
 
@@ -431,31 +710,29 @@ inline bool oracle::same_life(const stream& s, const instance& a, const instance
 }
 
 /// Equal bytes at both ends, and never at one end alone. Clause: D10.
-inline void oracle::check_other_side(const stream& s, const question& q, std::uint64_t d, time_point now) {
-  const auto& call = std::get<get_key_request>(q.what);
+inline void oracle::check_other_side(const stream& s, const one_read& o, std::uint64_t d, time_point now) {
   // the site with the lower node id serves what the other has confirmed; that one serves what it was told of
-  bool bound = q.at.site != s.sites.first;
+  bool bound = o.at.site != s.sites.first;
   for (const auto& [at, other] : s.shelves) {
-    if (at.site == q.at.site) continue;
-    bound = bound || bound_at(other, call.index);
-    const auto r = other.reads.find(call.index);
+    if (at.site == o.at.site) continue;
+    bound = bound || bound_at(other, o.index);
+    const auto r = other.reads.find(o.index);
     if (r == other.reads.end() || !r->second.had || r->second.digest == d) continue;
-    if (same_life(s, q.at, at, std::max(now, r->second.first_had))) {
+    if (same_life(s, o.at, at, std::max(now, r->second.first_had))) {
       complain("both ends have the same key",
-               name(call.stream, call.index) + " differs between " + name(q.at) + " and " + name(at));
+               name(o.stream, o.index) + " differs between " + name(o.at) + " and " + name(at));
     }
   }
   if (!bound) {
-    complain("no key at one end alone", name(call.stream, call.index) + " was served at " + name(q.at) +
-                                            ", the other site never had it");
+    complain("no key at one end alone",
+             name(o.stream, o.index) + " was served at " + name(o.at) + ", the other site never had it");
   }
 }
 
 /// No octets of key twice, in whatever stream, and to one principal a side. Looked for are some runs of eight octets,
 /// chosen by what is in them, so that an overlap is found however it lies.
-inline void oracle::check_fresh(const stream& s, const question& q, const std::vector<std::byte>& key) {
-  const auto& call = std::get<get_key_request>(q.what);
-  const std::size_t side = q.at.site == s.sites.first ? 0 : 1;
+inline void oracle::check_fresh(const stream& s, const one_read& o, const std::vector<std::byte>& key) {
+  const std::size_t side = o.at.site == s.sites.first ? 0 : 1;
   const int rare = key.size() < 1'024 ? 60 : 57;  // one in 16, one in 128
   std::uint32_t zeros = 0;
   for (std::uint32_t at = 0; at + 8 <= key.size(); ++at) {
@@ -463,37 +740,36 @@ inline void oracle::check_fresh(const stream& s, const question& q, const std::v
     std::memcpy(&eight, key.data() + at, sizeof eight);
     zeros += eight == 0 ? 1U : 0U;
     if (at != 0 && (eight * 0x9e3779b97f4a7c15U) >> rare != 0) continue;
-    place& p = octets_.try_emplace(eight, place{call.stream, call.index, at}).first->second;
-    if (p.id != call.stream || p.index != call.index || p.offset != at) {
-      return complain("no key twice", name(call.stream, call.index) + " at " + name(q.at) +
-                                          " has octets of " + name(p.id, p.index));
+    place& p = octets_.try_emplace(eight, place{o.stream, o.index, at}).first->second;
+    if (p.id != o.stream || p.index != o.index || p.offset != at) {
+      return complain("no key twice", name(o.stream, o.index) + " at " + name(o.at) + " has octets of " +
+                                          name(p.id, p.index));
     }
-    if (!p.principals[side].empty() && (p.at[side] != q.at || p.principals[side] != q.principal)) {
-      return complain("no key twice", name(call.stream, call.index) + " went to " + q.principal + " at " +
-                                          name(q.at) + ", and to " + p.principals[side] + " at " +
+    if (!p.principals[side].empty() && (p.at[side] != o.at || p.principals[side] != o.principal)) {
+      return complain("no key twice", name(o.stream, o.index) + " went to " + o.principal + " at " +
+                                          name(o.at) + ", and to " + p.principals[side] + " at " +
                                           name(p.at[side]));
     }
-    p.at[side] = q.at;
-    p.principals[side] = q.principal;
+    p.at[side] = o.at;
+    p.principals[side] = o.principal;
   }
-  if (zeros != 0) complain("no key twice", name(call.stream, call.index) + " is wiped memory");
+  if (zeros != 0) complain("no key twice", name(o.stream, o.index) + " is wiped memory");
 }
 
 /// index_not_available: it was acknowledged, or its TTL is over, else it should be there. Clause: R4, R5.
-inline void oracle::check_gone(const stream& s, const shelf& sh, const in_flight& f, time_point now) {
-  const auto& call = std::get<get_key_request>(f.q.what);
-  const auto bound = bound_at(sh, call.index);
+inline void oracle::check_gone(const stream& s, const shelf& sh, const one_read& o, time_point now) {
+  const auto bound = bound_at(sh, o.index);
   if (bound && now >= *bound + std::chrono::seconds{s.shortest_ttl}) return;
-  const read& r = sh.reads.at(call.index);
+  const read& r = sh.reads.at(o.index);
   const bool may_be_taken = s.ever_strict && r.maybe_had();
   // asking for what is not bound yet acknowledges, too, but no further ahead than the window
   const std::uint64_t window = acknowledgement_window(s, sh.chunk);
-  const auto higher = sh.reads.lower_bound(call.index + window);
+  const auto higher = sh.plain.lower_bound(o.index + window);
+  const bool is_below = !sh.may_be_below.empty() && o.index < *sh.may_be_below.rbegin();
   const bool may_be_acknowledged =
-      r.maybe_had() && higher != sh.reads.end() && higher->first < sh.last.bound + window;
+      r.maybe_had() && (is_below || (higher != sh.plain.end() && *higher < sh.last.bound + window));
   if (may_be_taken || may_be_acknowledged || r.gone) return;
-  complain("what is not acknowledged is there",
-           name(call.stream, call.index) + " at " + name(f.q.at) + " is gone");
+  complain("what is not acknowledged is there", name(o.stream, o.index) + " at " + name(o.at) + " is gone");
 }
 
 /// The lowest live index that a site reports: whatever is below was asked for, or its TTL is over.

@@ -60,7 +60,7 @@ struct history {
             unsigned line = 1) {
     get_key_response r;
     r.index = index;
-    hear(at, line, ticket, {r, std::move(key)});
+    hear(at, line, ticket, {r, {std::move(key)}});
   }
   void refuse(const instance& at, std::uint64_t ticket, status why, std::uint64_t lowest_live = 0) {
     get_key_response r;
@@ -78,6 +78,65 @@ struct history {
     open(at_b, 1, 1);
     bound(at_a, many);
     bound(at_b, many);
+  }
+  std::uint64_t ask_for_run(const instance& at, std::uint64_t first, std::uint16_t count,
+                            std::uint64_t acknowledge_below = 0, std::uint64_t epoch = 1) {
+    get_keys_request r;
+    r.stream = id;
+    r.epoch = epoch;
+    r.first = first;
+    r.count = count;
+    r.acknowledge_below = acknowledge_below;
+    return ask(at, 1, "alice", r);
+  }
+  static answer run_of(std::uint64_t first, std::uint64_t count) {
+    get_keys_response r;
+    r.first = first;
+    r.chunk_size = 32;
+    answer a{r, {}};
+    for (std::uint64_t i = 0; i < count; ++i) a.keys.push_back(key_of(first + i));
+    return a;
+  }
+  static answer no_run(status why, std::uint64_t lowest_live = 0) {
+    get_keys_response r;
+    r.outcome = why;
+    r.first = lowest_live;
+    return {r, {}};
+  }
+  void read_run(const instance& at, std::uint64_t first, std::uint16_t count,
+                std::uint64_t acknowledge_below = 0) {
+    hear(at, 1, ask_for_run(at, first, count, acknowledge_below), run_of(first, count));
+  }
+  void acknowledge(const instance& at, std::uint64_t below, status outcome = status::success) {
+    acknowledge_response r;
+    r.outcome = outcome;
+    hear(at, 1, ask(at, 1, "alice", acknowledge_request{id, 1, below}), {r, {}});
+  }
+  void subscribe(const instance& at, std::uint64_t first, std::uint32_t credit) {
+    judge->subscribing(at, 1, {id, 1, first, credit});
+    judge->subscribed(at, id);
+  }
+  /// Handed over at the site, and heard.
+  void deliver(const instance& at, std::uint64_t first, std::uint64_t count, unsigned line = 1) {
+    const answer a = run_of(first, count);
+    const std::vector<served_key> keys(count);
+    auto r = std::get<get_keys_response>(a.what);
+    r.keys = keys;
+    const auto sent = now;
+    judge->delivered(at, line, id, r, now);
+    now += 1ms;
+    judge->heard(at, line, "alice", id, a, sent, now);
+  }
+  void suspend(const instance& at, status outcome) {
+    judge->subscribing(at, 1, {id, 1, 0, 0});
+    judge->delivered(at, 1, id, std::get<get_keys_response>(no_run(outcome).what), now);
+    judge->subscribed(at, id);
+  }
+  status wait_for_peer(const instance& at, status outcome) {
+    wait_peer_response r;
+    r.outcome = outcome;
+    hear(at, 1, ask(at, 1, "alice", wait_peer_request{id, 50}), {r, {}});
+    return outcome;
   }
   static std::vector<std::byte> key_of(std::uint64_t index) {
     chance c{index};
@@ -120,7 +179,7 @@ TEST_CASE("oracle: finds nothing in a history that keeps every promise") {
   h.judge->lost_chunks(at_a, 3, 3);
   h.judge->end();
   CHECK(h.found() == "");
-  CHECK(h.judge->keys_seen() == 12);
+  CHECK(h.judge->seen().one_by_one == 12);
 }
 
 TEST_CASE("oracle: finds a call that is answered twice, never, late, or elsewhere") {
@@ -159,7 +218,7 @@ TEST_CASE("oracle: finds an answer that does not fit, and key in a failure") {
   failure.begin(1);
   get_key_response r;
   r.outcome = status::timeout;
-  failure.hear(at_a, 1, failure.ask_for(at_a, 0), {r, history::key_of(0)});
+  failure.hear(at_a, 1, failure.ask_for(at_a, 0), {r, {history::key_of(0)}});
   CHECK(failure.found() == "a failure carries no key");
 }
 
@@ -336,4 +395,145 @@ TEST_CASE("oracle: finds a reader that gets nothing, and one that lacks what the
   CHECK(h.judge->starved(h.id, at_a, at_b) == "A0 did not get 000000000001[0], which B0 has");
   CHECK(h.judge->starved(h.id, at_b, at_a).empty());
   CHECK(h.found() == "");
+}
+
+TEST_CASE("oracle: finds nothing in runs and subscriptions that keep every promise") {
+  history h;
+  h.begin(8);
+  h.read_run(at_a, 0, 4);
+  h.read_run(at_a, 0, 4);     // the window acknowledges nothing
+  h.read_run(at_a, 4, 1, 2);  // 0 and 1 are with the application
+  h.hear(at_a, 1, h.ask_for_run(at_a, 1, 1), history::no_run(status::index_not_available, 5));
+  h.judge->lost(h.ask_for_run(at_a, 5, 3));
+  h.acknowledge(at_a, 5);
+  h.bound(at_a, 8, 5);
+  h.subscribe(at_b, 0, 5);
+  h.deliver(at_b, 0, 3);
+  h.deliver(at_b, 3, 2);
+  h.subscribe(at_b, 0, 2);  // credit; the position stays
+  h.deliver(at_b, 5, 1);
+  h.suspend(at_b, status::insufficient_key);
+  h.subscribe(at_b, 2, 2);
+  h.deliver(at_b, 2, 2);
+  CHECK(h.wait_for_peer(at_a, status::success) == status::success);
+  h.judge->end();
+  CHECK(h.found() == "");
+  CHECK(h.judge->seen().in_runs == 9);
+  CHECK(h.judge->seen().subscribed == 8);
+}
+
+TEST_CASE("oracle: finds a run that does not fit, and one of an older epoch") {
+  history longer;
+  longer.begin(4);
+  longer.hear(at_a, 1, longer.ask_for_run(at_a, 0, 2), history::run_of(0, 3));
+  CHECK(longer.found() == "an answer fits its question");
+
+  history old;
+  old.begin(4);
+  old.read_run(at_a, 0, 1);
+  old.open(at_a, 1, 2);
+  old.read_run(at_a, 1, 1);  // the same connection, but epoch 1
+  CHECK(old.found() == "an older epoch gets nothing");
+}
+
+TEST_CASE("oracle: finds key that is there or gone against what was acknowledged by word") {
+  history back;
+  back.begin(4);
+  back.read_run(at_a, 0, 2);
+  back.acknowledge(at_a, 2);
+  back.read_run(at_a, 1, 1);
+  CHECK(back.found() == "acknowledged is gone");
+
+  history window;  // what serving 3 would have acknowledged for a plain reader
+  window.begin(4);
+  window.read_run(at_a, 0, 1);
+  window.read_run(at_a, 3, 1);
+  window.hear(at_a, 1, window.ask_for_run(at_a, 0, 1), history::no_run(status::index_not_available, 4));
+  CHECK(window.found() == "what is not acknowledged is there");
+
+  history refused;  // an acknowledgement that was refused does nothing
+  refused.begin(4);
+  refused.read_run(at_a, 0, 1);
+  refused.acknowledge(at_a, 1, status::not_authorized);
+  refused.hear(at_a, 1, refused.ask_for_run(at_a, 0, 1), history::no_run(status::index_not_available, 4));
+  CHECK(refused.found() == "what is not acknowledged is there");
+}
+
+TEST_CASE("oracle: finds a subscription beyond its credit, out of its order, or with a gap") {
+  history more;
+  more.begin(4);
+  more.subscribe(at_a, 0, 2);
+  more.deliver(at_a, 0, 3);
+  CHECK(more.found() == "credit is not exceeded");
+
+  history gap;
+  gap.begin(4);
+  gap.subscribe(at_a, 0, 4);
+  gap.deliver(at_a, 1, 1);
+  CHECK(gap.found() == "what is not acknowledged is there");
+
+  history again;
+  again.begin(4);
+  again.subscribe(at_a, 0, 4);
+  again.deliver(at_a, 0, 2);
+  again.deliver(at_a, 1, 1);
+  CHECK(again.found() == "a subscription is as it was asked for");
+
+  history elsewhere;
+  elsewhere.begin(4);
+  elsewhere.subscribe(at_a, 0, 4);
+  elsewhere.deliver(at_a, 0, 1, 2);
+  CHECK(elsewhere.found() == "a subscription is as it was asked for");
+
+  history after;
+  after.begin(4);
+  after.subscribe(at_a, 0, 4);
+  after.suspend(at_a, status::insufficient_key);
+  after.deliver(at_a, 0, 1);
+  CHECK(after.found() == "a subscription is as it was asked for");
+
+  history silent;
+  silent.begin(4);
+  silent.subscribe(at_a, 0, 0);
+  CHECK(silent.found() == "a subscription is as it was asked for");
+}
+
+TEST_CASE("oracle: finds a peer that is not there, and a timeout before its time") {
+  history alone;
+  alone.open(at_a, 1, 1);
+  alone.wait_for_peer(at_a, status::success);
+  CHECK(alone.found() == "a peer that is waited for is there");
+
+  history early;
+  early.open(at_a, 1, 1);
+  early.wait_for_peer(at_a, status::timeout);
+  CHECK(early.found() == "nobody times out early");
+}
+
+TEST_CASE("oracle: finds more promised than a link has, of streams that are there") {
+  const auto promised = [](std::uint32_t each, bool closed) {
+    oracle judge{{{qkd004::limits{}, qkd004::limits{}}, 10ms, 1'000'000}};
+    time_point now = time_line::began;
+    judge.started(at_a, now);
+    judge.started(at_b, now);
+    std::uint64_t ticket = 0;
+    for (const char* text :
+         {"00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"}) {
+      const auto id = *key_stream_id::parse(text);
+      judge.ends(id, 0, 1);
+      open_connect_request r{"qkd://alice@A", "qkd://bob@B", {}, id};
+      r.quality.min_bps = each;
+      judge.asked({++ticket, "alice", at_a, 1, r}, now);
+      open_connect_response done;
+      done.stream = id;
+      done.quality = r.quality;
+      done.epoch = 1;
+      judge.answered(at_a, 1, ticket, {done, {}}, now += 1ms);
+      if (closed) judge.asked({++ticket, "alice", at_a, 1, close_request{id}}, now);
+    }
+    return judge.found() ? judge.found()->promise : "";
+  };
+  CHECK(promised(500'000, false) == "");
+  CHECK(promised(500'001, false) == "no more is promised than there is");
+  CHECK(promised(600'000, true) == "");
 }

@@ -76,6 +76,29 @@ BUGS = {
         (BIND, "  while (!waiting_.empty() && waiting_.begin()->first <= now) {",
                   "  while (!waiting_.empty() && waiting_.begin()->first + std::chrono::seconds{1} <= now) {"),
     ]),
+    "window_acknowledges_runs": ("what is not acknowledged is there", [
+        (READ, "  get_keys_response r = response_of(s, request.first);\n  std::string vendor;\n",
+               "  if (const std::uint64_t half = s.window / 2; !s.strict_once && request.first >= half) {\n"
+               "    s.ring->acknowledge_below(request.first - half + 1);\n  }\n"
+               "  get_keys_response r = response_of(s, request.first);\n  std::string vendor;\n"),
+    ]),
+    "runs_ignore_the_epoch": ("an older epoch gets nothing", [
+        (READ, "  if (request.epoch != s->epoch) return fail_get(who, nullptr, request, status::not_authorized);\n",
+               ""),
+    ]),
+    "delivers_beyond_credit": ("credit is not exceeded", [
+        (READ, "serve_run(s, sub.next, sub.credit, now)", "serve_run(s, sub.next, sub.credit + 1, now)"),
+        (READ, "    sub.credit -= static_cast<std::uint32_t>(run_.size());\n",
+               "    sub.credit -= std::min(sub.credit, static_cast<std::uint32_t>(run_.size()));\n"),
+    ]),
+    "subscription_skips_what_was_served": ("what is not acknowledged is there", [
+        (READ, "    sub = {who.connection, request.first, request.credit};\n",
+               "    sub = {who.connection, std::max(request.first, s->ring->lowest_live()), request.credit};\n"),
+    ]),
+    "lends_what_is_promised": ("no more is promised than there is", [
+        (PEER, "  const std::uint64_t free = share > l.promised_bps ? share - l.promised_bps : 0;\n",
+               "  const std::uint64_t free = share;\n"),
+    ]),
     "answers_twice": ("each call is answered once", [
         (READ, "    if ((one != nullptr && try_get(s, c.who, *one, now)) ||",
                "    if ((one != nullptr && try_get(s, c.who, *one, now) && false) ||"),

@@ -42,12 +42,12 @@ int main(int argc, char** argv) {
   }
 
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> broken;  // promise: how often, first seed
-  std::uint64_t keys = 0;
+  simulation::oracle::tally seen;
   std::uint64_t streams = 0;
   std::uint64_t hash = 0;
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     const simulation::outcome o = simulation::life{seed, shown}.run();
-    keys += o.keys;
+    seen.add(o.seen);
     streams += o.read_at_both_ends;
     hash = simulation::mixed(hash) ^ o.hash;
     if (!o.found) continue;
@@ -67,9 +67,13 @@ int main(int argc, char** argv) {
                 static_cast<unsigned long long>(count), promise.c_str(),
                 static_cast<unsigned long long>(how.second));
   }
-  std::printf("%llu seeds from %llu, %llu keys, %llu streams read at both ends in calm, trace %016llx\n",
-              static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(keys), static_cast<unsigned long long>(streams),
-              static_cast<unsigned long long>(hash));
+  std::printf(
+      "%llu seeds from %llu, keys: %llu one by one, %llu in runs, %llu subscribed; %llu streams read at both "
+      "ends in "
+      "calm, promises summed up %llu times, trace %016llx\n",
+      static_cast<unsigned long long>(count), static_cast<unsigned long long>(first),
+      static_cast<unsigned long long>(seen.one_by_one), static_cast<unsigned long long>(seen.in_runs),
+      static_cast<unsigned long long>(seen.subscribed), static_cast<unsigned long long>(streams),
+      static_cast<unsigned long long>(seen.promises), static_cast<unsigned long long>(hash));
   return broken.empty() && wanted.empty() ? 0 : 1;
 }

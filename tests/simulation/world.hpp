@@ -40,12 +40,14 @@ class line : public std::enable_shared_from_this<line> {
  public:
   using on_answer = std::function<void(const question&, const answer&)>;
   using on_lost = std::function<void(const question&)>;
+  using on_delivery = std::function<void(const key_stream_id&, const answer&)>;
 
   line(world& w, unsigned number, instance at, std::string principal, std::shared_ptr<wire> over)
       : world_{w}, number_{number}, at_{at}, principal_{std::move(principal)}, wire_{std::move(over)} {}
 
-  /// The answers to what was asked on this line; those that are lost; and then that the line is gone.
-  void listen(on_answer answered, on_lost lost, std::function<void()> down);
+  /// The answers to what was asked on this line, and what subscriptions bring; those that are lost; and then that the
+  /// line is gone.
+  void listen(on_answer answered, on_delivery delivered, on_lost lost, std::function<void()> down);
   void ask(request r);
   /// The application lets go of it.
   void close();
@@ -60,6 +62,7 @@ class line : public std::enable_shared_from_this<line> {
  private:
   friend class world;
   void receive(std::uint64_t ticket, const answer& a);
+  void receive(const key_stream_id& id, const answer& a, time_point sent);
   void go_down();
 
   world& world_;
@@ -69,6 +72,7 @@ class line : public std::enable_shared_from_this<line> {
   const std::shared_ptr<wire> wire_;  ///< end 0 is the application's
   std::map<std::uint64_t, question> open_;
   on_answer answered_;
+  on_delivery delivered_;
   on_lost lost_;
   std::function<void()> down_;
 };
@@ -82,6 +86,7 @@ class world {
   [[nodiscard]] time_line& time() noexcept { return time_; }
   [[nodiscard]] chance& luck() noexcept { return luck_; }
   [[nodiscard]] oracle& judge() noexcept { return judge_; }
+  [[nodiscard]] std::uint64_t rate_bps() const noexcept { return options_.fibre.rate_bps; }
   [[nodiscard]] unsigned sites() const noexcept { return static_cast<unsigned>(hosts_.size()); }
   [[nodiscard]] static std::string node(unsigned site) {
     return std::string(1, static_cast<char>('A' + site));
@@ -117,6 +122,7 @@ class world {
   struct door {
     std::shared_ptr<wire> over;
     std::weak_ptr<line> far;
+    unsigned number = 0;  ///< of that line
     std::set<std::uint64_t> open;
   };
 
@@ -138,16 +144,16 @@ class world {
       reply(c, {r, {}});
     }
     void answer(const caller& c, const get_key_response& r) override {
-      simulation::answer a{r, {r.key.begin(), r.key.end()}};
+      simulation::answer a{r, {}};
       std::get<get_key_response>(a.what).key = {};
+      if (!r.key.empty()) a.keys.emplace_back(r.key.begin(), r.key.end());
       reply(c, std::move(a));
     }
     void answer(const caller& c, const close_response& r) override { reply(c, {r, {}}); }
-    // nobody in this world asks for these yet
-    void answer(const caller&, const get_keys_response&) override {}
-    void answer(const caller&, const wait_peer_response&) override {}
-    void answer(const caller&, const acknowledge_response&) override {}
-    void deliver(connection_id, const key_stream_id&, const get_keys_response&) override {}
+    void answer(const caller& c, const get_keys_response& r) override { reply(c, copied(r)); }
+    void answer(const caller& c, const wait_peer_response& r) override { reply(c, {r, {}}); }
+    void answer(const caller& c, const acknowledge_response& r) override { reply(c, {r, {}}); }
+    void deliver(connection_id to, const key_stream_id& id, const get_keys_response& r) override;
     void send(link_id id, peer::message&& m) override { all->send(*this, id, std::move(m)); }
     void link_failed(link_id id, const std::string& why) override {
       if (all->accusation_.empty()) all->accusation_ = world::node(site) + " of its peer: " + why;
@@ -158,6 +164,14 @@ class world {
       all->time_.say("%s notes: %s", world::node(site).c_str(), std::string{text}.c_str());
     }
     void reply(const caller& c, simulation::answer a);
+    [[nodiscard]] static simulation::answer copied(const get_keys_response& r) {
+      simulation::answer a{r, {}};
+      auto& kept = std::get<get_keys_response>(a.what);
+      kept.keys = {};
+      kept.vendor_metadata = {};
+      for (const auto& k : r.keys) a.keys.emplace_back(k.key.begin(), k.key.end());
+      return a;
+    }
   };
 
   struct link {
@@ -208,6 +222,22 @@ class world {
   if (const auto* get = std::get_if<get_key_request>(&r)) {
     return "get " + id + "[" + std::to_string(get->index) + "]" + (get->no_wait ? " no wait" : "");
   }
+  if (const auto* several = std::get_if<get_keys_request>(&r)) {
+    return "get keys " + id + "[" + std::to_string(several->first) + "] and on, " +
+           std::to_string(several->count) + " of epoch " + std::to_string(several->epoch) + ", has below " +
+           std::to_string(several->acknowledge_below) + (several->no_wait ? " no wait" : "");
+  }
+  if (const auto* have = std::get_if<acknowledge_request>(&r)) {
+    return "acknowledge " + id + " below " + std::to_string(have->below) + " of epoch " +
+           std::to_string(have->epoch);
+  }
+  if (const auto* peer = std::get_if<wait_peer_request>(&r)) {
+    return "wait for the peer of " + id + " " + std::to_string(peer->timeout_ms) + " ms";
+  }
+  if (const auto* sub = std::get_if<subscribe_request>(&r)) {
+    return "subscribe " + id + "[" + std::to_string(sub->first) + "] and on, credit " +
+           std::to_string(sub->credit) + " of epoch " + std::to_string(sub->epoch);
+  }
   return "close " + id;
 }
 
@@ -219,17 +249,24 @@ class world {
   }
   if (const auto* get = std::get_if<get_key_response>(&a.what)) {
     t += ", [" + std::to_string(get->index) + "]";
-    std::uint64_t d = 0;
-    for (const auto o : a.key) d = mixed(d ^ std::to_integer<unsigned>(o));
-    if (!a.key.empty()) t += ", " + std::to_string(a.key.size()) + " octets, digest " + std::to_string(d);
   }
+  if (const auto* several = std::get_if<get_keys_response>(&a.what)) {
+    t += ", [" + std::to_string(several->first) + "], " + std::to_string(a.keys.size()) + " keys";
+  }
+  std::uint64_t d = 0;
+  for (const auto& key : a.keys) {
+    for (const auto o : key) d = mixed(d ^ std::to_integer<unsigned>(o));
+  }
+  if (!a.keys.empty()) t += ", " + std::to_string(a.keys[0].size()) + " octets, digest " + std::to_string(d);
   return t;
 }
 
 // ------------------------------------------------------------------------------------------------- lines
 
-inline void line::listen(on_answer answered, on_lost lost, std::function<void()> down) {
+inline void line::listen(on_answer answered, on_delivery delivered, on_lost lost,
+                         std::function<void()> down) {
   answered_ = std::move(answered);
+  delivered_ = std::move(delivered);
   lost_ = std::move(lost);
   down_ = std::move(down);
 }
@@ -244,10 +281,12 @@ inline void line::ask(request r) {
     if (h.starts - 1 != self->at_.start) return;
     for (auto& [id, d] : h.doors) {
       if (d.over != self->wire_) continue;
-      d.open.insert(ticket);
+      const auto* sub = std::get_if<subscribe_request>(&what);
+      if (sub == nullptr) d.open.insert(ticket);
       const caller who{id, ticket};
       const auto now = w->time_.now();
       const key_stream_id about = stream_of(what);
+      if (sub != nullptr) w->judge_.subscribing(self->at_, self->number_, *sub);
       return w->run(
           h,
           [&](key_manager& m) {
@@ -257,15 +296,20 @@ inline void line::ask(request r) {
                   if constexpr (std::is_same_v<kind, open_connect_request>) m.open_connect(who, one, now);
                   if constexpr (std::is_same_v<kind, get_key_request>) m.get_key(who, one, now);
                   if constexpr (std::is_same_v<kind, close_request>) m.close(who, one, now);
+                  if constexpr (std::is_same_v<kind, get_keys_request>) m.get_keys(who, one, now);
+                  if constexpr (std::is_same_v<kind, acknowledge_request>) m.acknowledge(who, one, now);
+                  if constexpr (std::is_same_v<kind, wait_peer_request>) m.wait_peer(who, one, now);
+                  if constexpr (std::is_same_v<kind, subscribe_request>) m.subscribe(who, one, now);
                 },
                 what);
+            if (sub != nullptr) w->judge_.subscribed(self->at_, about);
           },
           &about);
     }
   };
   world_.time_.say("line %u asks %llu: %s", number_, static_cast<unsigned long long>(ticket),
                    text(q.what).c_str());
-  open_.emplace(ticket, std::move(q));
+  if (!std::holds_alternative<subscribe_request>(q.what)) open_.emplace(ticket, std::move(q));
   wire_->send(0, std::move(arrive));
 }
 
@@ -278,6 +322,13 @@ inline void line::receive(std::uint64_t ticket, const answer& a) {
   const question q = std::move(it->second);
   open_.erase(it);
   if (answered_) answered_(q, a);
+}
+
+inline void line::receive(const key_stream_id& id, const answer& a, time_point sent) {
+  world_.time_.say("line %u is brought of %s: %s", number_, id.to_string().substr(24).c_str(),
+                   text(a).c_str());
+  world_.judge_.heard(at_, number_, principal_, id, a, sent, world_.time_.now());
+  if (delivered_) delivered_(id, a);
 }
 
 inline void line::go_down() {
@@ -305,10 +356,10 @@ inline std::shared_ptr<line> world::dial(unsigned site, const std::string& princ
     if (const auto l = w.lock()) l->go_down();
   });
   // the site takes it when the first octets arrive
-  over->send(0, [this, &h, start = h.starts, over, far = std::weak_ptr{made}, principal] {
+  over->send(0, [this, &h, start = h.starts, over, far = std::weak_ptr{made}, number = lines_, principal] {
     if (h.starts != start || !h.manager) return;
     const connection_id id = h.manager->connect(principal);
-    h.doors[id] = {over, far, {}};
+    h.doors[id] = {over, far, number, {}};
     over->on_down(1, [this, &h, start, id] {
       if (h.starts != start || !h.manager) return;
       h.doors.erase(id);
@@ -328,6 +379,19 @@ inline void world::host::reply(const caller& c, simulation::answer a) {
   }
   it->second.over->send(1, [far = it->second.far, ticket = c.ticket, a = std::move(a)] {
     if (const auto l = far.lock()) l->receive(ticket, a);
+  });
+}
+
+inline void world::host::deliver(connection_id to, const key_stream_id& id, const get_keys_response& r) {
+  const auto it = doors.find(to);
+  if (it == doors.end()) {
+    return all->judge_.complain("a subscription is as it was asked for",
+                                world::node(site) + " delivers on a connection that is gone");
+  }
+  const time_point now = all->time_.now();
+  all->judge_.delivered(all->running(site), it->second.number, id, r, now);
+  it->second.over->send(1, [far = it->second.far, id, a = copied(r), now] {
+    if (const auto l = far.lock()) l->receive(id, a, now);
   });
 }
 
