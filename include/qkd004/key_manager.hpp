@@ -265,6 +265,7 @@ class key_manager final : public key_service {
 
     stage at = stage::down;
     bool has_session = false;
+    bool confirmed = false;              ///< the peer had this session as well
     bool broken = false;                 ///< the peer broke its protocol: this session is not taken up again
     std::uint64_t greeted_position = 0;  ///< of the source, as it stood in the hello that was sent
     instance_id peer_instance{};

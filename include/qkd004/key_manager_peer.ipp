@@ -64,6 +64,11 @@ inline void key_manager::on(link& l, peer::hello&& m, time_point now) {
   if (l.broken && l.peer_instance == m.instance) {
     return refuse("the protocol was broken; one of the two sites must be restarted");
   }
+  if (!goes_on && l.has_session && l.confirmed && l.peer_instance == m.instance) {
+    // It has had the session since: this was sent before, on a connection that a later one overtook. A source does not
+    // start twice for the same two instances; the next hello knows the session.
+    return refuse("the hello is from before the session");
+  }
   if (!goes_on) {
     reset_session(l, m.instance);
     key_source_session session;
@@ -111,6 +116,7 @@ inline void key_manager::reset_session(link& l, const instance_id& peer_instance
   l.closing.clear();
   l.source_ended = false;
   l.has_session = false;
+  l.confirmed = false;
   l.broken = false;
   l.lent_bps = 0;
   l.borrowed_bps = 0;
@@ -120,6 +126,7 @@ inline void key_manager::reset_session(link& l, const instance_id& peer_instance
 
 inline void key_manager::become_ready(link& l, time_point now) {
   l.at = stage::ready;
+  l.confirmed = true;
   totals_.sessions += 1;
   out_.note("link " + l.options.name + " to " + l.options.peer + " is up");
   for (const auto& [serial, s] : by_serial_) {

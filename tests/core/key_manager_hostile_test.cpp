@@ -485,3 +485,27 @@ TEST_CASE(
   REQUIRE(w.a->answers[waits].open);
   CHECK(w.a->answers[waits].open->outcome == status::peer_not_connected);
 }
+
+TEST_CASE(
+    "key_manager: keeps a session that a hello from before it meets, on a connection that was overtaken") {
+  two_sites::options o;
+  o.up = false;
+  two_sites w{o};
+  w.a->manager.link_up(w.a->link, w.now);  // this connection is given up, and what was sent on it comes late
+  REQUIRE(w.a->outbox.size() == 1);
+  auto stale = std::move(w.a->outbox.front());
+  w.connect();
+  const auto id = w.open_both();
+  CHECK(w.outcome(*w.b, w.get(*w.b, w.conn_b, id, 0)) == status::success);
+
+  w.b->manager.link_up(w.b->link, w.now);
+  w.b->outbox.clear();
+  w.b->manager.receive(w.b->link, std::move(stale), w.now);
+  CHECK(w.b->failures.size() == 1);
+  CHECK(w.b->manager.totals().lost_chunks == 0);
+  w.cut();
+  w.connect();
+  CHECK(w.a->manager.link_ready(w.a->link));
+  CHECK(w.b->manager.link_ready(w.b->link));
+  CHECK(w.outcome(*w.b, w.get(*w.b, w.conn_b, id, 1)) == status::success);
+}

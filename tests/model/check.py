@@ -91,6 +91,7 @@ MUTANTS = {
         "acknowledges_unread": Mutant("anything", "R5_served_only"),
         "write_acknowledges": Mutant("anything", "R5_acknowledged"),
         "wide_window": Mutant("anything", "R5_acknowledged"),
+        "close_says_all": Mutant("anything", "R5_acknowledged"),
         "expiry_uncounted": Mutant("anything", "R7_balance"),
         "strict_kept": Mutant("anything", "R8_once"),
         "late_window": Mutant("keys", "all_keys"),

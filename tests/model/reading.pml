@@ -37,6 +37,7 @@
 #define late_window          16  /* the window is the ring, and moves only when a key was there to serve */
 #define forgets_to_answer    18  /* who asks for what is gone is left waiting */
 #define strict_kept          17  /* a chunk that must be read once stays for a repetition */
+#define close_says_all       19  /* CLOSE acknowledges what was served, also for a reader that does so by word */
 #ifndef MUTANT
 #define MUTANT 0
 #endif
@@ -99,6 +100,7 @@ byte asked_below;               /* one above the highest index that the owner as
 
 hidden byte x, y, w, i_;
 hidden byte may, what;
+hidden byte closing;            /* its owner's CLOSE is at work */
 
 #ifdef PATIENT
 mtype reply = none;             /* on connection 0 */
@@ -126,7 +128,7 @@ inline acknowledge_below(below) {
      :: is_served(x) || (broken_by(acknowledges_unread) && is_held(x)) ->
         must(R5_served_only, given[x]);
         must(R5_acknowledged, (reader == extension && x < said_below) ||
-                              (reader == plain && x + WINDOW < asked_below));
+                              (reader == plain && (x + WINDOW < asked_below || closing)));
         acknowledged++;
         let_go(x)
      :: else
@@ -300,6 +302,12 @@ inline close(c) {
   if
   :: may || (broken_by(anyone_closes) && owner != 0 && !closed) ->
      must(R3_fenced_does_nothing, !fenced[c] && principal_of(c) == owner);
+     closing = true;
+     if  /* a plain reader cannot say what it has */
+     :: reader == plain || (reader == extension && broken_by(close_says_all)) -> acknowledge_below(published)
+     :: else
+     fi;
+     closing = false;
      end_stream()
   :: else
   fi;

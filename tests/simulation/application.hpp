@@ -185,8 +185,10 @@ inline void application::move_on(held& h) {
 
 inline void application::is_brought(const line& on, const key_stream_id& id, const answer& a) {
   held& h = streams_[id];
-  if (h.subscribed_on != on.number() || h.at != on.at()) return;
+  if (h.at != on.at()) return;
   const auto& r = std::get<get_keys_response>(a.what);
+  const bool expects = h.subscribed_on == on.number();
+  if (!expects && r.outcome != status::success) return;
   if (r.outcome != status::success) {
     h.subscribed_on = 0;
     if (r.outcome == status::not_authorized && h.home == on.number()) h.resumed = false;
@@ -196,9 +198,10 @@ inline void application::is_brought(const line& on, const key_stream_id& id, con
     return;
   }
   const std::uint64_t end = r.first + a.keys.size();
-  if (h.expected <= h.next && end > h.next) h.next = end;  // what it left out is gone
+  if (expects && h.expected <= h.next && end > h.next) h.next = end;  // what it left out is gone
   for (std::uint64_t i = r.first; i < end; ++i) has(h, i);
   move_on(h);
+  if (!expects) return;  // it has asked on another connection, which may not get there
   h.expected = end;
   h.credit -= std::min<std::uint64_t>(h.credit, a.keys.size());
 }

@@ -46,8 +46,8 @@ BUGS = {
                   "l.has_session;"),
     ]),
     "acknowledges_one_more": ("what is not acknowledged is there", [
-        (READ, "    s.ring->acknowledge_below(request.index - window + 1);  // R5: also for",
-                  "    s.ring->acknowledge_below(request.index - window + 2);  // R5: also for"),
+        (READ, "s->ring->acknowledge_below(request.index - behind + 1) > 0",
+               "s->ring->acknowledge_below(request.index - behind + 2) > 0"),
     ]),
     "acknowledges_the_unread": ("what is not acknowledged is there", [
         ("key_ring.hpp", "      if (!is_served(at(p).turn.load(std::memory_order_relaxed), p)) continue;\n"
