@@ -33,6 +33,7 @@ std::string needs_of(const test_case& c) {
                                                              {need::cut_link, "control of the link"},
                                                              {need::restart, "control of the peer"},
                                                              {need::destructive, "--destructive"},
+                                                             {need::stranger, "two identities"},
                                                              {need::wait_peer, "WAIT_PEER"},
                                                              {need::get_keys, "GET_KEYS"},
                                                              {need::acknowledge, "ACK"},
@@ -113,7 +114,9 @@ bool report::conforms() const {
 std::string heading(const report& r) {
   const target& t = r.server.whom;
   std::string ends = "both ends of a stream can be opened";
-  if (!t.both_ends) ends = "only one end of a stream can be opened";
+  if (!t.both_ends) {
+    ends = "only one end of a stream can be opened (" + clean(r.server.only_one_end) + ")";
+  }
   return fmt::format(
       "{}\n"
       "  dialect {}, {}\n"

@@ -20,6 +20,9 @@ std::string missing(const test_case& c, const target& t, const run_options& o) {
   if ((c.needs & need::destructive) != 0 && !o.destructive) {
     return "may stop the server: only if it is asked for";
   }
+  if ((c.needs & need::stranger) != 0 && !t.two_principals) {
+    return "needs two applications that the server can tell apart, such as two certificates over TLS";
+  }
   constexpr char not_ours[] = "only those who run the server can do that";
   if ((c.needs & need::cut_link) != 0 && !(t.hooks.cut_link && t.hooks.mend_link)) return not_ours;
   if ((c.needs & need::restart) != 0 && !t.hooks.restart_peer) return not_ours;

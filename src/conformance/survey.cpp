@@ -36,21 +36,29 @@ std::uint64_t seed() { return std::random_device{}(); }
 /// Whether the server answers an OPEN_CONNECT in that dialect, with whatever status. Throws failure if it does not.
 std::uint32_t try_open(const target& t) {
   bench b{t, seed()};
-  const auto answer = b.connect(side::a).open(b.request());
+  line& a = b.connect(side::a);
+  if (t.greets) static_cast<void>(a.hello());  // then statuses say more
+  const auto answer = a.open(b.request());
   b.finish();
   return answer.status;
 }
 
-bool opens_at_both_ends(const target& t) {
+/// Why a stream cannot be opened at both ends; empty if it can.
+std::string only_one_end(const target& t) {
   bench b{t, seed()};
+  std::string why;
   try {
-    static_cast<void>(b.open_both());
-    b.finish();
-    return true;
-  } catch (const failure&) {
-    b.finish();
-    return false;
+    line& one = b.connect(side::a);
+    const auto id = one.must_open(b.request()).stream;
+    line& other = b.connect(side::b);
+    if (t.greets) static_cast<void>(other.hello());
+    const auto answer = other.open(b.request(id));
+    if (answer.status != 0) why = "OPEN_CONNECT at the other end: " + says(answer.status);
+  } catch (const failure& f) {
+    why = f.got;
   }
+  b.finish();
+  return why;
 }
 
 }  // namespace
@@ -63,9 +71,12 @@ survey_result survey(const survey_options& o) {
   t.uri_b = o.peer.empty() ? o.uri : o.peer;
   t.patience = o.patience;
   t.connect = o.connect;
+  t.connect_b = o.connect_b;
+  t.two_principals = o.two_principals;
 
-  for (const auto& uri : {t.uri_a, t.uri_b}) {
-    const auto there = o.connect(uri, o.patience, r.why);
+  for (const auto at : {side::a, side::b}) {
+    const bool as_b = at == side::b && o.connect_b;
+    const auto there = (as_b ? o.connect_b : o.connect)(at == side::a ? t.uri_a : t.uri_b, o.patience, r.why);
     if (there) continue;
     const bool unreadable = there.error() == make_error_code(status::invalid_argument);
     r.what = unreadable ? outcome::bad_uri : outcome::unreachable;
@@ -98,6 +109,11 @@ survey_result survey(const survey_options& o) {
       found = true;
       break;
     } catch (const failure& f) {
+      if (f.refused) {
+        r.what = outcome::unreachable;
+        r.why = t.uri_a + ": " + f.got;
+        return r;
+      }
       r.why += (r.why.empty() ? "" : "; ") + std::string{to_string(d)} + ": expected " + f.expected +
                ", got " + f.got;
     }
@@ -110,7 +126,8 @@ survey_result survey(const survey_options& o) {
     return r;
   }
   r.what = outcome::found;
-  t.both_ends = opens_at_both_ends(t);
+  r.only_one_end = only_one_end(t);
+  t.both_ends = r.only_one_end.empty();
   return r;
 }
 

@@ -20,6 +20,8 @@ struct survey_options {
   std::string destination;
   milliseconds patience{5'000};
   connector connect = connect_plain;
+  connector connect_b;          ///< as the application of the other end; empty: the same
+  bool two_principals = false;  ///< the servers can tell these from one another
 };
 
 struct survey_result {
@@ -31,6 +33,7 @@ struct survey_result {
   target whom;
   std::string name_a;  ///< that the server says in HELLO; empty if it says none
   std::string name_b;
+  std::string only_one_end;  ///< why a stream cannot be opened at both ends; empty if it can
 };
 
 /// Asks. Opens and closes a stream. A server that greets is asked between `qkd://doctor-a@NAME` and
