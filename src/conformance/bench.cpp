@@ -84,7 +84,7 @@ void line::expect_refused(std::optional<status> code) {
 
 incoming line::read_answer(std::uint8_t s) {
   incoming in = read();
-  if (!in.refusal.empty()) throw failure{std::string{name_of(s)}, in.describe(), true};
+  if (!in.refusal.empty()) throw failure{std::string{name_of(s)}, in.describe(), in.refusal};
   expect(in.what == incoming::kind::frame && in.service == service::answer_to(s), name_of(s), in.describe());
   const bool extension = s >= service::hello && s < 0x80;
   expect(in.version == version_of(extension ? dialect::forge : bench_.whom().spoken),

@@ -211,10 +211,10 @@ result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milli
   return std::unique_ptr<byte_stream>{std::move(*made)};
 }
 
-result<connector> connect_tls(const net::tls_options& own, std::string server, std::string& why) {
+result<connector> connect_tls(const net::tls_options& own, expected_servers servers, std::string& why) {
   auto context = net::tls_context::make(own, &why);
   if (!context) return context.error();
-  return connector{[context = std::move(*context), server = std::move(server)](
+  return connector{[context = std::move(*context), servers = std::move(servers)](
                        const std::string& uri, milliseconds timeout,
                        std::string& fault) -> result<std::unique_ptr<byte_stream>> {
     if (!uri.starts_with("qkd004s:")) return connect_plain(uri, timeout, fault);
@@ -224,7 +224,9 @@ result<connector> connect_tls(const net::tls_options& own, std::string server, s
     const auto socket = connect_tcp(*address, uri, until, fault);
     if (!socket) return socket.error();
     auto made = std::make_unique<tls_stream>((*socket)->release());
-    const net::tls_expectation expected{server, server.empty() ? address->host : std::string{}};
+    const auto known = servers.find(uri);
+    const auto expected = known == servers.end() ? net::tls_expectation{{}, address->host}
+                                                 : net::tls_expectation{known->second, {}};
     std::string words;
     if (const auto began = made->begin(*context, expected, until, words); !began) {
       fault = "cannot connect to " + uri + ": " + words;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,10 +49,12 @@ using connector = std::function<result<std::unique_ptr<byte_stream>>(const std::
 [[nodiscard]] result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milliseconds timeout,
                                                                  std::string& why);
 
-/// A connector for `qkd004s://host:port` as well: as whoever the certificate names, to a server whose certificate has
-/// that SAN URI; if `server` is empty, its certificate has to name the host. Returns what cannot be used of the files;
-/// `why` then receives a sentence with the path.
-[[nodiscard]] result<connector> connect_tls(const net::tls_options& own, std::string server,
+/// The SAN URI that the certificate of the server at each of these URIs must have; any other's has to name its host.
+using expected_servers = std::map<std::string, std::string>;
+
+/// A connector for `qkd004s://host:port` as well: as whoever the certificate names. Returns what cannot be used of the
+/// files; `why` then receives a sentence with the path.
+[[nodiscard]] result<connector> connect_tls(const net::tls_options& own, expected_servers servers,
                                             std::string& why);
 
 }  // namespace qkd004::conformance

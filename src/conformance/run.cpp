@@ -14,8 +14,7 @@ std::string missing(const test_case& c, const target& t, const run_options& o) {
   const unsigned features = need::features_of(c.needs);
   if ((features & t.features) != features) return "the server does not announce it in HELLO";
   if ((c.needs & need::both_ends) != 0 && !t.both_ends) {
-    return "needs both ends of a stream: the other end's server was not named, and this one is not its own "
-           "peer";
+    return "needs both ends of a stream, and the server of the other end was not named";
   }
   if ((c.needs & need::destructive) != 0 && !o.destructive) {
     return "may stop the server: only if it is asked for";

@@ -43,19 +43,19 @@ std::uint32_t try_open(const target& t) {
   return answer.status;
 }
 
-/// Why a stream cannot be opened at both ends; empty if it can.
-std::string only_one_end(const target& t) {
+/// Why a stream cannot be opened at both ends; nothing if it can.
+std::optional<failure> only_one_end(const target& t) {
   bench b{t, seed()};
-  std::string why;
+  std::optional<failure> why;
   try {
     line& one = b.connect(side::a);
     const auto id = one.must_open(b.request()).stream;
     line& other = b.connect(side::b);
     if (t.greets) static_cast<void>(other.hello());
     const auto answer = other.open(b.request(id));
-    if (answer.status != 0) why = "OPEN_CONNECT at the other end: " + says(answer.status);
+    if (answer.status != 0) why = failure{says(0), says(answer.status)};
   } catch (const failure& f) {
-    why = f.got;
+    why = f;
   }
   b.finish();
   return why;
@@ -73,6 +73,11 @@ survey_result survey(const survey_options& o) {
   t.connect = o.connect;
   t.connect_b = o.connect_b;
   t.two_principals = o.two_principals;
+  const auto refused = [&r](const std::string& uri, const std::string& words) {
+    r.what = outcome::unreachable;
+    r.why = "cannot connect to " + uri + ": " + words;
+    return r;
+  };
 
   for (const auto at : {side::a, side::b}) {
     const bool as_b = at == side::b && o.connect_b;
@@ -109,11 +114,7 @@ survey_result survey(const survey_options& o) {
       found = true;
       break;
     } catch (const failure& f) {
-      if (f.refused) {
-        r.what = outcome::unreachable;
-        r.why = t.uri_a + ": " + f.got;
-        return r;
-      }
+      if (!f.refusal.empty()) return refused(t.uri_a, f.refusal);
       r.why += (r.why.empty() ? "" : "; ") + std::string{to_string(d)} + ": expected " + f.expected +
                ", got " + f.got;
     }
@@ -125,9 +126,16 @@ survey_result survey(const survey_options& o) {
     r.why = "OPEN_CONNECT from " + t.source + " to " + t.destination + ": " + says(answered);
     return r;
   }
+  const auto only_one = only_one_end(t);
+  t.both_ends = !only_one;
+  if (only_one && !only_one->refusal.empty()) return refused(t.uri_b, only_one->refusal);
+  if (only_one && !o.peer.empty()) {
+    r.what = outcome::no_stream;
+    r.why = "OPEN_CONNECT from " + t.source + " to " + t.destination +
+            ", then at the other end: " + only_one->got;
+    return r;
+  }
   r.what = outcome::found;
-  r.only_one_end = only_one_end(t);
-  t.both_ends = r.only_one_end.empty();
   return r;
 }
 

@@ -25,15 +25,15 @@ struct survey_options {
 };
 
 struct survey_result {
-  /// bad_uri: a URI cannot be read; unreachable: no connection; not_004: somebody listens who does not answer in a dialect that was tried; no_stream:
-  /// he answers, and opens no stream between these URIs.
+  /// bad_uri: a URI cannot be read; unreachable: no connection, or one that the server ends for who this end is;
+  /// not_004: somebody listens who does not answer in a dialect that was tried; no_stream: he answers, and opens no
+  /// stream between these URIs, or the server of the other end, if it was named, does not join it.
   enum class outcome : std::uint8_t { found, bad_uri, unreachable, not_004, no_stream };
   outcome what = outcome::unreachable;
   std::string why;  ///< unless found
   target whom;
   std::string name_a;  ///< that the server says in HELLO; empty if it says none
   std::string name_b;
-  std::string only_one_end;  ///< why a stream cannot be opened at both ends; empty if it can
 };
 
 /// Asks. Opens and closes a stream. A server that greets is asked between `qkd://doctor-a@NAME` and

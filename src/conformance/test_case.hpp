@@ -55,7 +55,7 @@ struct test_case {
 struct failure {
   std::string expected;
   std::string got;
-  bool refused = false;  ///< the server ended the connection for who this end is
+  std::string refusal{};  ///< why the server wants nothing to do with this end, if that is what came
 };
 
 /// The case turned out to have nothing to look at.

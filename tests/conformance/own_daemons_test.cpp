@@ -39,9 +39,9 @@ struct certified {
   authority issuer{folder};
 };
 
-cf::connector connector_of(const net::tls_options& files, const std::string& server) {
+cf::connector connector_of(const net::tls_options& files) {
   std::string why;
-  auto made = cf::connect_tls(files, server, why);
+  auto made = cf::connect_tls(files, {}, why);
   REQUIRE_MESSAGE(made, why);
   return *made;
 }
@@ -55,8 +55,8 @@ place_options forge_over_tls() {
     s.tls = files->issuer.site(s.manager.node);
     s.access = {{"qkd://alice@site-a"}, {"qkd://bob@site-b"}};
   };
-  o.connect = connector_of(files->issuer.application("qkd://alice@site-a"), "qkd://site-a");
-  o.connect_b = connector_of(files->issuer.application("qkd://bob@site-b"), "");
+  o.connect = connector_of(files->issuer.application("qkd://alice@site-a"));
+  o.connect_b = connector_of(files->issuer.application("qkd://bob@site-b"));
   return o;
 }
 
