@@ -235,6 +235,15 @@ TEST_CASE("survey: says why there is nothing to examine") {
   CHECK(cf::survey(o).what == outcome::no_stream);  // its node is toy, and it does not say so
   o.spoken = cf::dialect::forge;
   CHECK(cf::survey(o).what == outcome::not_004);
+  const toy_server one{cf::dialect::forge, flaw::impatient};
+  const toy_server other{cf::dialect::forge, flaw::impatient};
+  o.uri = one.uri;
+  o.peer = other.uri;  // these are no two ends of a link
+  o.source = "qkd://alice@toy";
+  o.destination = "qkd://bob@toy";
+  CHECK(cf::survey(o).what == outcome::no_stream);
+  o.peer.clear();
+  CHECK(cf::survey(o).what == outcome::found);
   o.uri = "unix:/nowhere/at/all";
   CHECK(cf::survey(o).what == outcome::unreachable);
   o.uri = "gopher://127.0.0.1";
