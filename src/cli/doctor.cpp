@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <random>
+#include <utility>
 
 #include "cli/print.hpp"
+#include "cli/tls_files.hpp"
 #include "conformance/report.hpp"
 #include "conformance/survey.hpp"
 
@@ -17,8 +20,45 @@ namespace {
 
 namespace cf = conformance;
 
+bool is_tls(const std::string& uri) { return uri.starts_with("qkd004s:"); }
+
+/// Of an application with that certificate. Nothing if it cannot be used; `why` then receives a sentence.
+std::optional<cf::connector> connector_of(const doctor_options& o, const net::tls_options& own,
+                                          std::string& why) {
+  if (!check_tls_files(own, &why)) return std::nullopt;
+  cf::expected_servers servers;
+  if (!o.peer_server.empty()) servers[o.peer] = o.peer_server;
+  if (!o.server.empty()) servers[o.uri] = o.server;
+  auto made = cf::connect_tls(own, std::move(servers), why);
+  if (!made) return std::nullopt;
+  return std::move(*made);
+}
+
 /// The one place where the doctor's connections are made: what else a URI may say is added here.
-cf::connector connector_of(const doctor_options&) { return cf::connect_plain; }
+/// Returns false if they cannot be; `why` then receives a sentence.
+bool connect_both(cf::survey_options& s, const doctor_options& o, std::string& why) {
+  const bool tls = is_tls(o.uri) || is_tls(o.peer);
+  if (o.tls == net::tls_options{}) {
+    if (tls) why = "qkd004s:// needs --certificate, --key and --authority";
+    return !tls;
+  }
+  if (!tls) {
+    why = "certificates are for qkd004s://, and " + o.uri + " is without TLS";
+    return false;
+  }
+  const auto at_a = connector_of(o, o.tls, why);
+  if (!at_a) return false;
+  s.connect = *at_a;
+  if (o.peer_certificate.empty()) return true;
+  auto own = o.tls;
+  own.certificate = o.peer_certificate;
+  own.key = o.peer_key;
+  const auto at_b = connector_of(o, own, why);
+  if (!at_b) return false;
+  s.connect_b = *at_b;
+  s.two_principals = is_tls(o.uri);
+  return true;
+}
 
 bool names(const std::string& text, const cf::test_case& c) { return text == c.id || text == c.group(); }
 
@@ -40,7 +80,6 @@ cf::survey_options survey_of(const doctor_options& o) {
   s.source = o.source;
   s.destination = o.destination;
   s.patience = std::chrono::milliseconds{o.timeout_ms};
-  s.connect = connector_of(o);
   return s;
 }
 
@@ -57,6 +96,10 @@ exit_code cannot_examine(const doctor_options& o, const cf::survey_result& s) {
     default: break;
   }
   std::string advice = "; say with --source and --destination between which URIs a stream can be opened";
+  if (is_tls(o.uri)) advice += " (over TLS often: those that the certificates name)";
+  if (is_tls(o.peer) && o.peer_certificate.empty()) {
+    advice += ", and with --peer-certificate who the application of the other end is";
+  }
   if (o.peer.empty()) {
     advice +=
         ", and with --peer where the server of the other end is, unless this one is its own peer (self_link)";
@@ -80,8 +123,11 @@ exit_code doctor(const doctor_options& o) {
     if (!page) return complain(exit_code::usage, "cannot write " + printable(o.html));
   }
 
+  auto asked = survey_of(o);
+  std::string why;
+  if (!connect_both(asked, o, why)) return complain(exit_code::usage, printable(why));
   cf::report r;
-  r.server = cf::survey(survey_of(o));
+  r.server = cf::survey(asked);
   if (r.server.what != cf::survey_result::outcome::found) return cannot_examine(o, r.server);
   r.how.ours = o.ours || r.server.whom.greets;
   r.how.destructive = o.destructive;

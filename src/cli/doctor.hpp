@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/exit_code.hpp"
+#include "qkd004/net/tls.hpp"
 
 namespace qkd004::cli {
 
@@ -21,9 +22,14 @@ struct doctor_options {
   std::uint64_t seed = 0;            ///< 0: another one each time
   bool ours = false;         ///< our decisions are mandatory, also if the server does not answer HELLO
   bool destructive = false;  ///< send the reference code's stop server too
-  bool list = false;         ///< print the cases and ask nobody
-  bool json = false;         ///< one object on standard output instead of text
-  std::string html;          ///< path of a page to write as well
+  net::tls_options tls;  ///< for qkd004s://: of the application at `uri`; all three paths, or none is used
+  std::string server;    ///< SAN URI that the certificate of `uri` must have; empty: it names the host
+  std::string peer_certificate;  ///< of the application at `peer`; empty: the same as at `uri`
+  std::string peer_key;
+  std::string peer_server;  ///< as `server`, of `peer`
+  bool list = false;        ///< print the cases and ask nobody
+  bool json = false;        ///< one object on standard output instead of text
+  std::string html;         ///< path of a page to write as well
 };
 
 /// Returns ok if every mandatory case passed, check_failed if one did not, transport if nobody is there who speaks 004,

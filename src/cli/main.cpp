@@ -40,6 +40,29 @@ void add_log_level(CLI::App& command, std::string& level, const std::string& wha
       ->default_str(level);
 }
 
+/// Who an application is, and whom it takes for the key manager at HOST. Returns `--certificate`.
+CLI::Option* add_tls(CLI::App& command, net::tls_options& tls, std::string& server) {
+  auto* const certificate =
+      command.add_option("--certificate", tls.certificate, "for TLS: this application's, PEM")
+          ->type_name("FILE");
+  auto* const key =
+      command.add_option("--key", tls.key, "its private key, which nobody else may read")->type_name("FILE");
+  auto* const authority =
+      command.add_option("--authority", tls.authority, "who must have certified the key manager")
+          ->type_name("FILE");
+  for (auto* const one : {certificate, key, authority}) {
+    for (auto* const other : {certificate, key, authority}) {
+      if (one != other) one->needs(other);
+    }
+  }
+  command
+      .add_option("--server", server,
+                  "URI in the key manager's certificate, such as qkd://site-a; else it has to name HOST")
+      ->needs(certificate)
+      ->type_name("URI");
+  return certificate;
+}
+
 /// Every command of an application has these.
 void add_server(CLI::App& command, server_options& o) {
   command
@@ -48,24 +71,7 @@ void add_server(CLI::App& command, server_options& o) {
           "the key manager: qkd004://HOST:PORT, over TLS qkd004s://HOST:PORT, or a Unix socket unix:/PATH")
       ->required()
       ->type_name("URI");
-  auto* const certificate =
-      command.add_option("--certificate", o.tls.certificate, "for TLS: this application's, PEM")
-          ->type_name("FILE");
-  auto* const key = command.add_option("--key", o.tls.key, "its private key, which nobody else may read")
-                        ->type_name("FILE");
-  auto* const authority =
-      command.add_option("--authority", o.tls.authority, "who must have certified the key manager")
-          ->type_name("FILE");
-  for (auto* const one : {certificate, key, authority}) {
-    for (auto* const other : {certificate, key, authority}) {
-      if (one != other) one->needs(other);
-    }
-  }
-  command
-      .add_option("--server", o.server,
-                  "URI in the key manager's certificate, such as qkd://site-a; else it has to name HOST")
-      ->needs(certificate)
-      ->type_name("URI");
+  add_tls(command, o.tls, o.server);
   command.add_flag("--allow-insecure", o.allow_insecure, "plain TCP off loopback");
   command.add_flag("--allow-unlocked", o.allow_unlocked,
                    "go on without locked memory: key may reach swap space");
@@ -322,9 +328,25 @@ struct command_line {
                       [this] { return cli::doctor(doctor); });
     CLI::Option* const list = c.add_flag("--list", doctor.list,
                                          "print every case with clause, level and needs, and examine nobody");
-    c.add_option("uri", doctor.uri, "the server, such as qkd004://127.0.0.1:25575")->type_name("URI");
-    c.add_option("--peer", doctor.peer,
-                 "the server of the other end; without it the one server is asked for both ends")
+    c.add_option("uri", doctor.uri, "the server: qkd004://HOST:PORT, qkd004s://HOST:PORT or unix:/PATH")
+        ->type_name("URI");
+    auto* const peer =
+        c.add_option("--peer", doctor.peer,
+                     "the server of the other end; without it the one server is asked for both ends")
+            ->type_name("URI");
+    auto* const certificate = add_tls(c, doctor.tls, doctor.server);
+    auto* const peer_certificate =
+        c.add_option("--peer-certificate", doctor.peer_certificate,
+                     "of the application at the other end, if it is another one, of the same authority")
+            ->needs(certificate)
+            ->type_name("FILE");
+    auto* const peer_key = c.add_option("--peer-key", doctor.peer_key, "its private key")
+                               ->needs(peer_certificate)
+                               ->type_name("FILE");
+    peer_certificate->needs(peer_key);
+    c.add_option("--peer-server", doctor.peer_server, "URI in the certificate of --peer")
+        ->needs(peer)
+        ->needs(certificate)
         ->type_name("URI");
     c.add_option("--dialect", doctor.dialect,
                  "forge (version 2.1.1), qubip (1.0.1), or auto: what is answered")

@@ -84,6 +84,7 @@ void line::expect_refused(std::optional<status> code) {
 
 incoming line::read_answer(std::uint8_t s) {
   incoming in = read();
+  if (!in.refusal.empty()) throw failure{std::string{name_of(s)}, in.describe(), in.refusal};
   expect(in.what == incoming::kind::frame && in.service == service::answer_to(s), name_of(s), in.describe());
   const bool extension = s >= service::hello && s < 0x80;
   expect(in.version == version_of(extension ? dialect::forge : bench_.whom().spoken),
@@ -223,9 +224,17 @@ void line::must_close(const key_stream_id& id, status outcome) {
 bench::bench(const target& t, std::uint64_t seed) : target_{t}, state_{seed} {}
 
 line& bench::connect(side at) {
+  return connect(at, at == side::b && target_.connect_b ? target_.connect_b : target_.connect);
+}
+
+line& bench::connect_stranger() {
+  return connect(side::a, target_.connect_b ? target_.connect_b : target_.connect);
+}
+
+line& bench::connect(side at, const connector& as) {
   const std::string& uri = at == side::a ? target_.uri_a : target_.uri_b;
   std::string why;
-  auto stream = target_.connect(uri, target_.patience, why);
+  auto stream = as(uri, target_.patience, why);
   if (!stream) throw failure{"a connection to " + uri, why};
   auto made = std::make_unique<line>(*this, at, std::move(*stream));
   const std::lock_guard lock{mutex_};

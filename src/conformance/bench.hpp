@@ -39,11 +39,13 @@ struct target {
   std::string source;       ///< URIs that OPEN_CONNECT gets
   std::string destination;  //
   dialect spoken = dialect::forge;
-  bool both_ends = true;         ///< streams can be opened at both ends
-  bool greets = false;           ///< answers HELLO
-  std::uint32_t features = 0;    ///< what HELLO announces
-  milliseconds patience{5'000};  ///< for an answer, beyond the QoS Timeout of the call
-  connector connect = connect_plain;
+  bool both_ends = true;              ///< streams can be opened at both ends
+  bool greets = false;                ///< answers HELLO
+  std::uint32_t features = 0;         ///< what HELLO announces
+  milliseconds patience{5'000};       ///< for an answer, beyond the QoS Timeout of the call
+  connector connect = connect_plain;  ///< as the source's application
+  connector connect_b;                ///< as the destination's; empty: the same
+  bool two_principals = false;        ///< the servers can tell one from the other
   control hooks;
   secret_arena memory{{std::size_t{32} << 20, true}};  ///< where answers are; these keys protect nothing
 };
@@ -132,6 +134,8 @@ class bench {
 
   /// A new connection; it stays until the end of the case. Throws failure if there is none.
   line& connect(side at);
+  /// At A, as the application of the other end: somebody else, where there are two principals.
+  line& connect_stranger();
   /// Closes it; what it opened is closed at the end of the case.
   void disconnect(line& l);
   /// Closes every stream that the case left open. Never throws.
@@ -165,7 +169,7 @@ class bench {
 
  private:
   friend class line;
-  void close_all(line& l, bool fresh);
+  line& connect(side at, const connector& as);
 
   const target& target_;
   std::mutex mutex_;

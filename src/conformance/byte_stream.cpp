@@ -16,6 +16,8 @@
 #include <utility>
 
 #include "net/address.hpp"
+#include "net/channel.hpp"
+#include "net/tls_session.hpp"
 
 namespace qkd004::conformance {
 
@@ -87,8 +89,75 @@ class socket_stream final : public byte_stream {
 
   void end_sending() override { ::shutdown(socket_, SHUT_WR); }
 
+  /// Gives the socket away.
+  [[nodiscard]] int release() noexcept { return std::exchange(socket_, -1); }
+
  private:
   int socket_;
+};
+
+class tls_stream final : public byte_stream {
+ public:
+  explicit tls_stream(int socket) : channel_{socket, net::scheme::tls} {}
+
+  /// `why` receives the fault of a handshake that comes to nothing.
+  result<void> begin(const net::tls_context& own, net::tls_expectation expected, steady::time_point until,
+                     std::string& why) {
+    if (const auto made = channel_.dial(own, std::move(expected)); !made) {
+      why = made.error().message();
+      return made;
+    }
+    for (;;) {
+      const auto state = channel_.handshake();
+      if (state == net::io_state::progress) return {};
+      if (state == net::io_state::failed) {
+        why = channel_.failure().words;
+        return channel_.failure().error;
+      }
+      if (!wait(state, until)) {
+        why = text_of(ETIMEDOUT);
+        return std::make_error_code(std::errc::timed_out);
+      }
+    }
+  }
+
+  bool send(std::span<const std::uint8_t> octets, steady::time_point until) override {
+    auto left = std::as_bytes(octets);
+    while (!left.empty()) {
+      const auto [state, count] = channel_.write(left);
+      left = left.subspan(count);
+      if (state != net::io_state::progress && !wait(state, until)) return false;
+    }
+    return true;
+  }
+
+  std::optional<std::size_t> receive(std::span<std::byte> room, steady::time_point until) override {
+    for (;;) {
+      const auto [state, count] = channel_.read(room);
+      if (state == net::io_state::progress) return count;
+      if (state == net::io_state::closed || state == net::io_state::failed) return 0;
+      if (!wait(state, until)) return std::nullopt;
+    }
+  }
+
+  void end_sending() override { channel_.end_output(); }
+
+  std::string refusal() const override {
+    const auto failure = channel_.failure();
+    return failure.error == std::errc::permission_denied ? failure.words : std::string{};
+  }
+
+ private:
+  /// Until the next attempt is worth while. Returns false when the time has come first, or there is none.
+  bool wait(net::io_state wanted, steady::time_point until) {
+    if (wanted != net::io_state::want_read && wanted != net::io_state::want_write) return false;
+    const bool read = wanted == net::io_state::want_read;
+    if (!wait_for(channel_.descriptor(), read ? POLLIN : POLLOUT, until)) return false;
+    if (read) channel_.readable();
+    return true;
+  }
+
+  net::channel channel_;
 };
 
 result<std::unique_ptr<byte_stream>> connect_unix(const std::string& path, steady::time_point until,
@@ -107,6 +176,22 @@ result<std::unique_ptr<byte_stream>> connect_unix(const std::string& path, stead
   return std::error_code{error, std::system_category()};
 }
 
+/// Wherever it is.
+result<std::unique_ptr<socket_stream>> connect_tcp(const net::address& address, const std::string& uri,
+                                                   steady::time_point until, std::string& why) {
+  const auto endpoints = net::resolve(address, net::reach::anywhere, &why);
+  if (!endpoints) return endpoints.error();
+  int error = EADDRNOTAVAIL;
+  for (const auto& endpoint : *endpoints) {
+    auto made = std::make_unique<socket_stream>(endpoint.address().is_v6() ? AF_INET6 : AF_INET);
+    error = made->connect(reinterpret_cast<const sockaddr*>(endpoint.data()),
+                          static_cast<socklen_t>(endpoint.size()), until);
+    if (error == 0) return made;
+  }
+  why = "cannot connect to " + uri + ": " + text_of(error);
+  return std::error_code{error, std::system_category()};
+}
+
 }  // namespace
 
 result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milliseconds timeout,
@@ -114,22 +199,41 @@ result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milli
   const auto until = steady::now() + timeout;
   if (uri.starts_with("unix:")) return connect_unix(uri.substr(5), until, why);
   if (!uri.starts_with("qkd004:")) {
-    why = "only qkd004:// (plain TCP) and unix: can be examined, not " + uri;
+    why = uri.starts_with("qkd004s:")
+              ? uri + " is TLS, for which a certificate is needed"
+              : "only qkd004:// (TCP), qkd004s:// (TLS) and unix: can be examined, not " + uri;
     return status::invalid_argument;
   }
   const auto address = net::parse_address(uri, &why);
   if (!address) return address.error();
-  const auto endpoints = net::resolve(*address, net::reach::anywhere, &why);
-  if (!endpoints) return endpoints.error();
-  int error = EADDRNOTAVAIL;
-  for (const auto& endpoint : *endpoints) {
-    auto made = std::make_unique<socket_stream>(endpoint.address().is_v6() ? AF_INET6 : AF_INET);
-    error = made->connect(reinterpret_cast<const sockaddr*>(endpoint.data()),
-                          static_cast<socklen_t>(endpoint.size()), until);
-    if (error == 0) return std::unique_ptr<byte_stream>{std::move(made)};
-  }
-  why = "cannot connect to " + uri + ": " + text_of(error);
-  return std::error_code{error, std::system_category()};
+  auto made = connect_tcp(*address, uri, until, why);
+  if (!made) return made.error();
+  return std::unique_ptr<byte_stream>{std::move(*made)};
+}
+
+result<connector> connect_tls(const net::tls_options& own, expected_servers servers, std::string& why) {
+  auto context = net::tls_context::make(own, &why);
+  if (!context) return context.error();
+  return connector{[context = std::move(*context), servers = std::move(servers)](
+                       const std::string& uri, milliseconds timeout,
+                       std::string& fault) -> result<std::unique_ptr<byte_stream>> {
+    if (!uri.starts_with("qkd004s:")) return connect_plain(uri, timeout, fault);
+    const auto until = steady::now() + timeout;
+    const auto address = net::parse_address(uri, &fault);
+    if (!address) return address.error();
+    const auto socket = connect_tcp(*address, uri, until, fault);
+    if (!socket) return socket.error();
+    auto made = std::make_unique<tls_stream>((*socket)->release());
+    const auto known = servers.find(uri);
+    const auto expected = known == servers.end() ? net::tls_expectation{{}, address->host}
+                                                 : net::tls_expectation{known->second, {}};
+    std::string words;
+    if (const auto began = made->begin(*context, expected, until, words); !began) {
+      fault = "cannot connect to " + uri + ": " + words;
+      return began.error();
+    }
+    return std::unique_ptr<byte_stream>{std::move(made)};
+  }};
 }
 
 }  // namespace qkd004::conformance

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint32_t do_not_wait = 1;
 constexpr std::uint32_t strict_once = 2;
+constexpr std::uint32_t vendor_metadata = 2;  ///< of GET_KEYS
 
 line& greeted(bench& it, side at) {
   line& l = it.connect(at);
@@ -214,6 +215,11 @@ void wait_peer(bench& it) {
          "an answer to WAIT_PEER", in.describe());
   std::string why;
   must_be("WAIT_PEER", read_close(in.payload.span(), why).value_or(1'028), status::success);
+  const stopwatch watch;
+  must_be("WAIT_PEER of a peer that is there",
+          plain_status(s.a, service::wait_peer, writer{}.id(s.answer.stream).u32(10'000).take()),
+          status::success);
+  watch.expect_within(stopwatch::slack, "an answer at once");
 }
 
 void wait_peer_unknown(bench& it) {
@@ -250,6 +256,8 @@ void keys_refused(bench& it) {
   must_be("GET_KEYS of no key", get_keys(s, {.count = 0}).status, status::invalid_argument);
   must_be("GET_KEYS with an unknown flag", get_keys(s, {.flags = 0x100}).status, status::invalid_argument);
   must_be("GET_KEYS of another epoch", get_keys(s, {.epoch_ahead = 1}).status, status::not_authorized);
+  must_be("GET_KEYS of epoch 0", get_keys(s, {.epoch_ahead = 0 - s.answer.epoch}).status,
+          status::not_authorized);
   must_be("GET_KEYS", get_keys(s, {}).status, status::success);
 }
 
@@ -283,36 +291,153 @@ void acknowledged_epoch(bench& it) {
   expect_same(key, s.a.must_get(s.answer.stream, 0));
 }
 
+/// What SUBSCRIBE and its deliveries are to a case.
+class subscriber {
+ public:
+  explicit subscriber(const opened2& s) : stream_{s} {}
+
+  void give(std::uint32_t first, std::uint32_t credit, std::uint64_t epoch_ahead = 0) {
+    give(stream_.answer.stream, first, credit, epoch_ahead);
+  }
+  void give(const key_stream_id& id, std::uint32_t first, std::uint32_t credit, std::uint64_t epoch_ahead) {
+    asked_ = id;
+    stream_.a.send(service::subscribe,
+                   writer{}.id(id).u64(stream_.answer.epoch + epoch_ahead).u32(first).u32(credit).take());
+  }
+  [[nodiscard]] run_answer read() { return read(stream_.a.read()); }
+  [[nodiscard]] run_answer read(const incoming& in) const {
+    expect(in.what == incoming::kind::frame && in.service == service::answer_to(service::subscribe),
+           "a delivery", in.describe());
+    std::string why;
+    auto run = read_delivery(in.payload.span(), why);
+    expect(run.has_value(), "a delivery", "malformed octets: " + why);
+    expect(run->stream == asked_, "a delivery of " + asked_.to_string(), "one of " + run->stream.to_string());
+    return std::move(*run);
+  }
+  /// Keys, the first of that index.
+  [[nodiscard]] run_answer must_read_keys(std::size_t first) {
+    auto run = read();
+    must_be("delivery", run.status, status::success);
+    expect(run.first == first, fmt::format("keys from index {} on", first),
+           fmt::format("from index {} on", run.first));
+    return run;
+  }
+  void must_be_silent(std::string_view what) {
+    const auto more = stream_.a.read(milliseconds{100});
+    expect(more.what == incoming::kind::nothing, what, more.describe());
+  }
+
+ private:
+  const opened2& stream_;
+  key_stream_id asked_;
+};
+
 void subscribe(bench& it) {
   const opened2 s{it};
-  const auto give = [&](std::uint32_t credit) {
-    s.a.send(service::subscribe, writer{}.id(s.answer.stream).u64(s.answer.epoch).u32(0).u32(credit).take());
-  };
+  subscriber keys{s};
   std::vector<key_print> prints;
   const auto take = [&](std::size_t up_to) {
     while (prints.size() < up_to) {
-      const auto in = s.a.read();
-      expect(in.what == incoming::kind::frame && in.service == service::answer_to(service::subscribe),
-             "a delivery", in.describe());
-      std::string why;
-      const auto run = read_delivery(in.payload.span(), why);
-      expect(run.has_value(), "a delivery", "malformed octets: " + why);
-      must_be("delivery", run->status, status::success);
-      expect(run->stream == s.answer.stream && run->first == prints.size(),
-             fmt::format("keys of the stream from index {} on", prints.size()),
-             fmt::format("from index {} on", run->first));
-      prints.insert(prints.end(), run->prints.begin(), run->prints.end());
+      const auto run = keys.must_read_keys(prints.size());
+      prints.insert(prints.end(), run.prints.begin(), run.prints.end());
     }
     expect(prints.size() == up_to, fmt::format("{} keys, as many as there is credit", up_to),
            fmt::format("{} keys", prints.size()));
   };
-  give(3);
+  keys.give(0, 3);
   take(3);
-  const auto more = s.a.read(milliseconds{100});
-  expect(more.what == incoming::kind::nothing, "nothing more without credit", more.describe());
-  give(2);
+  keys.must_be_silent("nothing more without credit");
+  keys.give(0, 2);
   take(5);
   expect_distinct(prints);
+}
+
+void suspend(bench& it) {
+  const opened2 s{it};
+  subscriber keys{s};
+  // some of this credit is left over, or all of it where the keys are not there yet
+  for (const std::uint32_t first : {0U, far_ahead}) {
+    keys.give(first, 20);
+    if (first == 0) static_cast<void>(keys.must_read_keys(0));
+    keys.give(0, 0);
+    auto run = keys.read();
+    while (run.status == 0) run = keys.read();
+    must_be("the delivery that confirms a credit of 0", run.status, status::insufficient_key);
+    keys.must_be_silent("nothing after the confirmation");
+  }
+  keys.give(30, 1);
+  const auto run = keys.must_read_keys(30);
+  expect(run.prints.size() == 1, "1 key, as much as the new credit",
+         fmt::format("{} keys", run.prints.size()));
+  expect(s.a.must_get(s.answer.stream, 30).print == run.prints[0], "the same octets for index 30",
+         "different octets");
+}
+
+void suspend_nothing(bench& it) {
+  const opened2 s{it};
+  subscriber keys{s};
+  keys.give(0, 0);
+  must_be("the delivery that confirms a credit of 0", keys.read().status, status::insufficient_key);
+  s.a.must_get(s.answer.stream, 0);
+}
+
+void subscribe_refused(bench& it) {
+  const opened2 s{it};
+  subscriber keys{s};
+  keys.give(0, 1, 1);
+  must_be("SUBSCRIBE of another epoch", keys.read().status, status::not_authorized);
+  keys.give(it.fresh_id(), 0, 1, 0);
+  must_be("SUBSCRIBE of a KSID that is not open", keys.read().status, status::unknown_key_stream);
+  keys.give(0, 1);
+  static_cast<void>(keys.must_read_keys(0));
+}
+
+void subscribe_closed(bench& it) {
+  const opened2 s{it};
+  subscriber keys{s};
+  keys.give(0, 1'000'000);
+  static_cast<void>(keys.must_read_keys(0));
+  s.a.send_close(s.answer.stream);
+  // the answer to CLOSE and the last delivery, in either order
+  bool closed = false;
+  bool ended = false;
+  while (!closed || !ended) {
+    const auto in = s.a.read();
+    std::string why;
+    if (in.what == incoming::kind::frame && in.service == service::answer_to(service::close)) {
+      must_be("CLOSE", read_close(in.payload.span(), why).value_or(1'028), status::success);
+      closed = true;
+    } else if (const auto run = keys.read(in); run.status != 0) {
+      must_be("the last delivery", run.status, status::unknown_key_stream);
+      ended = true;
+    }
+  }
+}
+
+void nothing_after_close(bench& it) {
+  const opened2 s{it};
+  s.a.must_get(s.answer.stream, 0);
+  s.a.must_close(s.answer.stream);
+  const auto& id = s.answer.stream;
+  must_be("WAIT_PEER", plain_status(s.a, service::wait_peer, writer{}.id(id).u32(100).take()),
+          status::unknown_key_stream);
+  must_be("GET_KEYS", get_keys(s, {}).status, status::unknown_key_stream);
+  must_be("ACK", acknowledge(s, 1), status::unknown_key_stream);
+  const auto in = s.a.ask(service::report, writer{}.id(id).take());
+  must_be("STATUS", reader{in.payload.span()}.u32(), status::unknown_key_stream);
+}
+
+void keys_vendor(bench& it) {
+  const opened2 s{it};
+  const auto without = get_keys(s, {});
+  must_be("GET_KEYS", without.status, status::success);
+  expect(without.vendor_metadata.empty(), "no vendor metadata unless it is asked for",
+         fmt::format("{} octets", without.vendor_metadata.size()));
+  const auto with = get_keys(s, {.flags = vendor_metadata});
+  must_be("GET_KEYS", with.status, status::success);
+  const std::string& json = with.vendor_metadata;
+  expect(json.empty() || (json.starts_with('{') && json.ends_with('}') && json.size() <= 4'000),
+         "a JSON object of at most 4,000 octets, or none", fmt::format("{} other octets", json.size()));
 }
 
 void report(bench& it) {
@@ -383,6 +508,20 @@ constexpr test_case cases[] = {
      "ACK of another epoch is refused", acknowledged_epoch},
     {"extension.subscribe", "wire", level::decision, in_forge, need::hello | need::subscribe,
      "SUBSCRIBE: keys come as long as there is credit, in order, each once", subscribe},
+    {"extension.subscribe-suspend", "wire", level::decision, in_forge, need::hello | need::subscribe,
+     "SUBSCRIBE with credit 0: a delivery of status 2 is the last, and the next begins at its own first index", suspend},
+    {"extension.subscribe-none", "wire", level::decision, in_forge, need::hello | need::subscribe,
+     "SUBSCRIBE with credit 0 where there is no subscription is confirmed, too", suspend_nothing},
+    {"extension.subscribe-refused", "wire, R3", level::decision, in_forge, need::hello | need::subscribe,
+     "SUBSCRIBE of another epoch, of a KSID that is not open: a delivery says so, and the connection goes on",
+     subscribe_refused},
+    {"extension.subscribe-closed", "D16", level::decision, in_forge, need::hello | need::subscribe,
+     "CLOSE ends a subscription with a delivery", subscribe_closed},
+    {"extension.closed", "D16, R5", level::decision, in_forge,
+     need::hello | need::wait_peer | need::get_keys | need::acknowledge | need::report,
+     "after CLOSE the extension knows the stream no more: 1024", nothing_after_close},
+    {"extension.get-keys-vendor", "D14", level::decision, in_forge, need::hello | need::get_keys,
+     "GET_KEYS has vendor metadata only where it is asked for", keys_vendor},
     {"extension.report", "D7", level::decision, in_forge, need::hello | need::report,
      "STATUS gives a JSON object, of the caller's streams only", report},
 };

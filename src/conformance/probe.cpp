@@ -36,7 +36,7 @@ octets frame_of(frame_version version, std::uint8_t service, const octets& paylo
 
 std::string incoming::describe() const {
   switch (what) {
-    case kind::end: return "the end of the connection";
+    case kind::end: return "the end of the connection" + (refusal.empty() ? "" : ": " + refusal);
     case kind::nothing: return "no answer in time";
     case kind::nonsense: return "octets that are no frame";
     case kind::frame: break;
@@ -74,6 +74,7 @@ incoming probe::read(milliseconds within) {
   std::array<std::byte, 8> header{};
   if (fill(header, until, ended) < header.size()) {
     in.what = ended ? incoming::kind::end : incoming::kind::nothing;
+    if (ended) in.refusal = stream_->refusal();
     return in;
   }
   reader fields{header};

@@ -30,6 +30,7 @@ struct incoming {
   frame_version version{};
   std::uint8_t service = 0;
   secret_bytes payload;
+  std::string refusal{};  ///< why the other end ended it, if it said so below the frames
 
   /// In words, without an octet of the payload but an error frame's code and text.
   [[nodiscard]] std::string describe() const;

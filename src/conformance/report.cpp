@@ -33,6 +33,7 @@ std::string needs_of(const test_case& c) {
                                                              {need::cut_link, "control of the link"},
                                                              {need::restart, "control of the peer"},
                                                              {need::destructive, "--destructive"},
+                                                             {need::stranger, "two identities"},
                                                              {need::wait_peer, "WAIT_PEER"},
                                                              {need::get_keys, "GET_KEYS"},
                                                              {need::acknowledge, "ACK"},
@@ -118,14 +119,15 @@ std::string heading(const report& r) {
       "{}\n"
       "  dialect {}, {}\n"
       "  from {} to {}; {}\n"
-      "  decisions D1 to D17, R1 to R8 and the wire are {}\n\n",
+      "  decisions D1 to D17, R1 to R8 and the wire are {}\n"
+      "  seed {}\n\n",
       both_uris(t), to_string(t.spoken), names_of(r.server), clean(t.source), clean(t.destination), ends,
-      r.how.ours ? "mandatory: this is a qkd004 server" : "advisory: this is a server of others");
+      r.how.ours ? "mandatory: this is a qkd004 server" : "advisory: this is a server of others", r.how.seed);
 }
 
 std::string to_text(const case_result& r) {
   std::string text =
-      fmt::format("{:<8}  {:<28}  {:<13}  {}\n", word_of(r), r.what->id, r.what->clause, r.what->title);
+      fmt::format("{:<8}  {:<30}  {:<13}  {}\n", word_of(r), r.what->id, r.what->clause, r.what->title);
   if (r.is == verdict::fail) {
     text += fmt::format("{0:10}expected: {1}\n{0:10}got:      {2}\n", "", clean(r.expected), clean(r.got));
   } else if (r.is == verdict::skip) {
@@ -145,7 +147,7 @@ std::string list_of_cases() {
   std::string text;
   for (const auto& c : all_cases()) {
     const std::string needs = needs_of(c);
-    text += fmt::format("{:<28}  {:<13}  {:<8}  {:<5}  {}{}\n", c.id, c.clause, word_of(c.rule),
+    text += fmt::format("{:<30}  {:<13}  {:<8}  {:<5}  {}{}\n", c.id, c.clause, word_of(c.rule),
                         dialects_of(c), c.title, needs.empty() ? "" : " [needs " + needs + "]");
   }
   return text;

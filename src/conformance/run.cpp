@@ -14,11 +14,13 @@ std::string missing(const test_case& c, const target& t, const run_options& o) {
   const unsigned features = need::features_of(c.needs);
   if ((features & t.features) != features) return "the server does not announce it in HELLO";
   if ((c.needs & need::both_ends) != 0 && !t.both_ends) {
-    return "needs both ends of a stream: the other end's server was not named, and this one is not its own "
-           "peer";
+    return "needs both ends of a stream, and the server of the other end was not named";
   }
   if ((c.needs & need::destructive) != 0 && !o.destructive) {
     return "may stop the server: only if it is asked for";
+  }
+  if ((c.needs & need::stranger) != 0 && !t.two_principals) {
+    return "needs two applications that the server can tell apart, such as two certificates over TLS";
   }
   constexpr char not_ours[] = "only those who run the server can do that";
   if ((c.needs & need::cut_link) != 0 && !(t.hooks.cut_link && t.hooks.mend_link)) return not_ours;

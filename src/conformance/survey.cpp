@@ -36,21 +36,29 @@ std::uint64_t seed() { return std::random_device{}(); }
 /// Whether the server answers an OPEN_CONNECT in that dialect, with whatever status. Throws failure if it does not.
 std::uint32_t try_open(const target& t) {
   bench b{t, seed()};
-  const auto answer = b.connect(side::a).open(b.request());
+  line& a = b.connect(side::a);
+  if (t.greets) static_cast<void>(a.hello());  // then statuses say more
+  const auto answer = a.open(b.request());
   b.finish();
   return answer.status;
 }
 
-bool opens_at_both_ends(const target& t) {
+/// Why a stream cannot be opened at both ends; nothing if it can.
+std::optional<failure> only_one_end(const target& t) {
   bench b{t, seed()};
+  std::optional<failure> why;
   try {
-    static_cast<void>(b.open_both());
-    b.finish();
-    return true;
-  } catch (const failure&) {
-    b.finish();
-    return false;
+    line& one = b.connect(side::a);
+    const auto id = one.must_open(b.request()).stream;
+    line& other = b.connect(side::b);
+    if (t.greets) static_cast<void>(other.hello());
+    const auto answer = other.open(b.request(id));
+    if (answer.status != 0) why = failure{says(0), says(answer.status)};
+  } catch (const failure& f) {
+    why = f;
   }
+  b.finish();
+  return why;
 }
 
 }  // namespace
@@ -63,9 +71,17 @@ survey_result survey(const survey_options& o) {
   t.uri_b = o.peer.empty() ? o.uri : o.peer;
   t.patience = o.patience;
   t.connect = o.connect;
+  t.connect_b = o.connect_b;
+  t.two_principals = o.two_principals;
+  const auto refused = [&r](const std::string& uri, const std::string& words) {
+    r.what = outcome::unreachable;
+    r.why = "cannot connect to " + uri + ": " + words;
+    return r;
+  };
 
-  for (const auto& uri : {t.uri_a, t.uri_b}) {
-    const auto there = o.connect(uri, o.patience, r.why);
+  for (const auto at : {side::a, side::b}) {
+    const bool as_b = at == side::b && o.connect_b;
+    const auto there = (as_b ? o.connect_b : o.connect)(at == side::a ? t.uri_a : t.uri_b, o.patience, r.why);
     if (there) continue;
     const bool unreadable = there.error() == make_error_code(status::invalid_argument);
     r.what = unreadable ? outcome::bad_uri : outcome::unreachable;
@@ -98,6 +114,7 @@ survey_result survey(const survey_options& o) {
       found = true;
       break;
     } catch (const failure& f) {
+      if (!f.refusal.empty()) return refused(t.uri_a, f.refusal);
       r.why += (r.why.empty() ? "" : "; ") + std::string{to_string(d)} + ": expected " + f.expected +
                ", got " + f.got;
     }
@@ -109,8 +126,16 @@ survey_result survey(const survey_options& o) {
     r.why = "OPEN_CONNECT from " + t.source + " to " + t.destination + ": " + says(answered);
     return r;
   }
+  const auto only_one = only_one_end(t);
+  t.both_ends = !only_one;
+  if (only_one && !only_one->refusal.empty()) return refused(t.uri_b, only_one->refusal);
+  if (only_one && !o.peer.empty()) {
+    r.what = outcome::no_stream;
+    r.why = "OPEN_CONNECT from " + t.source + " to " + t.destination +
+            ", then at the other end: " + only_one->got;
+    return r;
+  }
   r.what = outcome::found;
-  t.both_ends = opens_at_both_ends(t);
   return r;
 }
 

@@ -20,11 +20,14 @@ struct survey_options {
   std::string destination;
   milliseconds patience{5'000};
   connector connect = connect_plain;
+  connector connect_b;          ///< as the application of the other end; empty: the same
+  bool two_principals = false;  ///< the servers can tell these from one another
 };
 
 struct survey_result {
-  /// bad_uri: a URI cannot be read; unreachable: no connection; not_004: somebody listens who does not answer in a dialect that was tried; no_stream:
-  /// he answers, and opens no stream between these URIs.
+  /// bad_uri: a URI cannot be read; unreachable: no connection, or one that the server ends for who this end is;
+  /// not_004: somebody listens who does not answer in a dialect that was tried; no_stream: he answers, and opens no
+  /// stream between these URIs, or the server of the other end, if it was named, does not join it.
   enum class outcome : std::uint8_t { found, bad_uri, unreachable, not_004, no_stream };
   outcome what = outcome::unreachable;
   std::string why;  ///< unless found

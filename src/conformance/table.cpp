@@ -8,7 +8,7 @@ const std::vector<test_case>& all_cases() {
     std::vector<test_case> cases;
     for (const auto group :
          {sequence_cases(), status_cases(), qos_cases(), metadata_cases(), key_cases(), close_cases(),
-          ends_cases(), many_cases(), hostile_cases(), extension_cases(), link_cases()}) {
+          ends_cases(), principal_cases(), many_cases(), hostile_cases(), extension_cases(), link_cases()}) {
       cases.insert(cases.end(), group.begin(), group.end());
     }
     return cases;

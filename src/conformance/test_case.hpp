@@ -23,13 +23,14 @@ inline constexpr unsigned hello = 2;         ///< a server that answers HELLO
 inline constexpr unsigned cut_link = 4;      ///< control: break the link between two sites, and mend it
 inline constexpr unsigned restart = 8;       ///< control: restart the site of the other end
 inline constexpr unsigned destructive = 16;  ///< leave to send what stops some servers
-// A feature that HELLO announces: its bit there, times 32.
-inline constexpr unsigned wait_peer = 1U << 5;
-inline constexpr unsigned get_keys = 2U << 5;
-inline constexpr unsigned acknowledge = 4U << 5;
-inline constexpr unsigned subscribe = 8U << 5;
-inline constexpr unsigned report = 16U << 5;
-[[nodiscard]] constexpr unsigned features_of(unsigned needs) noexcept { return needs >> 5; }
+inline constexpr unsigned stranger = 32;     ///< a second application, that the servers tell from the first
+// A feature that HELLO announces: its bit there, times 64.
+inline constexpr unsigned wait_peer = 1U << 6;
+inline constexpr unsigned get_keys = 2U << 6;
+inline constexpr unsigned acknowledge = 4U << 6;
+inline constexpr unsigned subscribe = 8U << 6;
+inline constexpr unsigned report = 16U << 6;
+[[nodiscard]] constexpr unsigned features_of(unsigned needs) noexcept { return needs >> 6; }
 }  // namespace need
 
 /// Dialects, as bits.
@@ -54,6 +55,7 @@ struct test_case {
 struct failure {
   std::string expected;
   std::string got;
+  std::string refusal{};  ///< why the server wants nothing to do with this end, if that is what came
 };
 
 /// The case turned out to have nothing to look at.
@@ -75,6 +77,7 @@ inline void expect(bool holds, std::string_view expected, std::string_view got) 
 [[nodiscard]] std::span<const test_case> key_cases();
 [[nodiscard]] std::span<const test_case> close_cases();
 [[nodiscard]] std::span<const test_case> ends_cases();
+[[nodiscard]] std::span<const test_case> principal_cases();
 [[nodiscard]] std::span<const test_case> many_cases();
 [[nodiscard]] std::span<const test_case> hostile_cases();
 [[nodiscard]] std::span<const test_case> extension_cases();

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
 #include "site_pair.hpp"
 
@@ -57,6 +58,59 @@ TEST_CASE("doctor: says what is missing when one site is not its own peer") {
   CHECK(has(one_end.out, "SKIP      sequence.1"));
   CHECK(has(one_end.out, "PASS      sequence.4"));
   CHECK(has(one_end.out, "conforms as far as one end can tell"));
+}
+
+TEST_CASE("doctor: examines two sites over TLS with a certificate for each end") {
+  site_pair sites{"", "1_000_000", over::tls};
+  const auto with = [](std::vector<std::string> arguments, const std::vector<std::string>& more) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const auto alice = sites.shown("alice", "qkd://site-a");
+  const std::vector<std::string> bob{"--peer-certificate", sites.folder.path("certs/bob.pem"), "--peer-key",
+                                     sites.folder.path("certs/bob.key")};
+  const auto anybody = with({"doctor", sites.a.uri, "--peer", sites.b.uri, "--only", "sequence.1", "--only",
+                             "principal", "--only", "ends.longest"},
+                            sites.ends);
+  const auto good = run(with(with(with(anybody, alice), bob), {"--peer-server", "qkd://site-b"}));
+  INFO(good.out, good.err);
+  CHECK(good.code == 0);
+  CHECK(has(good.out, "PASS      sequence.1"));
+  CHECK(has(good.out, "PASS      principal.calls"));
+  CHECK(has(good.out, "PASS      principal.resume"));
+  CHECK(has(good.out, "SKIP      principal.open"));  // bob may open nothing at site-a
+  CHECK(has(good.out, "SKIP      ends.longest"));    // and alice only what is hers
+  CHECK(has(good.out, " 0 failed, 0 advisory, 2 skipped"));
+
+  const auto alone = run(with(anybody, alice));  // alice at both ends
+  CHECK(alone.code == 3);
+  CHECK(has(alone.err, "status 1026"));
+  CHECK(has(alone.err, "--peer-certificate"));
+  CHECK(run(anybody).code == 2);
+  const auto elsewhere = run(with(with(with(anybody, alice), bob), {"--peer-server", "qkd://site-a"}));
+  CHECK(elsewhere.code == 4);
+  CHECK(has(elsewhere.err, "somebody else's"));
+
+  REQUIRE(run({"certs", sites.folder.path("strange")}).code == 0);
+  auto stranger = alice;
+  stranger[1] = sites.folder.path("strange/alice.pem");
+  stranger[3] = sites.folder.path("strange/alice.key");
+  const auto unknown = run(with(anybody, stranger));
+  CHECK(unknown.code == 4);
+  CHECK(has(unknown.err, "refuses this end's certificate"));
+  auto missing = alice;
+  missing[1] = sites.folder.path("nobody.pem");
+  CHECK(run(with(anybody, missing)).code == 2);
+  CHECK(run(with({"doctor", "qkd004://127.0.0.1:1"}, alice)).code == 2);  // certificates for plain TCP
+}
+
+TEST_CASE("doctor: examines two sites over Unix sockets") {
+  site_pair sites{"", "1_000_000", over::unix_socket};
+  const auto text = run(
+      {"doctor", sites.a.uri, "--peer", sites.b.uri, "--only", "sequence.1", "--only", "principal.resume"});
+  INFO(text.out, text.err);
+  CHECK(text.code == 0);
+  CHECK(has(text.out, "2 passed, 0 failed"));
 }
 
 TEST_CASE("doctor: ends with the code of what is wrong when it examines nobody") {

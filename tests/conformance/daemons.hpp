@@ -3,16 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <cstddef>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "conformance/bench.hpp"
@@ -22,43 +18,31 @@
 
 namespace test {
 
+/// What is common to a place's sites. Applications use the last listener; the first is on TCP, for peers.
+struct place_options {
+  conformance::dialect spoken = conformance::dialect::forge;
+  std::function<void(net::site_options&)> adjust;               ///< adds a listener, certificates
+  conformance::connector connect = conformance::connect_plain;  ///< to that listener, as alice
+  conformance::connector connect_b{};                           ///< as bob; empty: nobody can tell them apart
+};
+
 /// Servers, and how to reach them. A further transport is a further function that makes one of these.
 struct place {
   virtual ~place() = default;
   conformance::target whom;
 
  protected:
-  /// What HELLO announces.
-  void greet() {
+  void speak(const place_options& o) {
+    whom.spoken = o.spoken;
+    whom.greets = o.spoken == conformance::dialect::forge;
+    whom.connect = o.connect;
+    whom.connect_b = o.connect_b;
+    whom.two_principals = o.connect_b != nullptr;
+    whom.patience = patience;
     if (!whom.greets) return;
     conformance::bench b{whom, 1};
     whom.features = b.connect(conformance::side::a).hello().features;
   }
-};
-
-/// What is common to a place's sites. Applications use the last listener; the first is on TCP, for peers.
-struct place_options {
-  conformance::dialect spoken = conformance::dialect::forge;
-  std::function<void(net::site_options&)> adjust;               ///< adds a listener, certificates
-  conformance::connector connect = conformance::connect_plain;  ///< to that listener
-};
-
-/// A folder for Unix sockets, removed with what is in it.
-class socket_folder {
- public:
-  socket_folder() : path_{(std::filesystem::temp_directory_path() / "qkd004-conformance-XXXXXX").string()} {
-    REQUIRE(::mkdtemp(path_.data()) != nullptr);
-  }
-  ~socket_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  socket_folder(const socket_folder&) = delete;
-  socket_folder& operator=(const socket_folder&) = delete;
-  [[nodiscard]] std::string uri(const std::string& name) const { return "unix:" + path_ + "/" + name; }
-
- private:
-  std::string path_;
 };
 
 /// A key source with bounds: there is a Min_bps and a jitter that cannot be had.
@@ -115,11 +99,7 @@ class two_sites_place : public place {
     whom.uri_b = b_->site->addresses().back();
     whom.source = "qkd://alice@site-a";
     whom.destination = "qkd://bob@site-b";
-    whom.spoken = o.spoken;
-    whom.greets = o.spoken == conformance::dialect::forge;
-    whom.connect = o.connect;
-    whom.patience = patience;
-    greet();
+    speak(o);
     whom.hooks.cut_link = [this] {
       between_.lead_to("");
       between_.cut();
@@ -168,11 +148,7 @@ class self_link_place : public place {
     whom.uri_a = whom.uri_b = site_->site->addresses().back();
     whom.source = "qkd://alice@site-a";
     whom.destination = "qkd://bob@site-a";
-    whom.spoken = o.spoken;
-    whom.greets = o.spoken == conformance::dialect::forge;
-    whom.connect = o.connect;
-    whom.patience = patience;
-    greet();
+    speak(o);
   }
 
  private:

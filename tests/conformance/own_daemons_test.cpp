@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "conformance/daemons.hpp"
 #include "conformance/run.hpp"
+#include "net/certificates.hpp"
 
 using namespace test;
 namespace cf = qkd004::conformance;
@@ -18,22 +20,45 @@ namespace {
 
 place_options forge_over_tcp() { return {}; }
 
-#if __has_include("wire/qubip.hpp")
 place_options qubip_over_tcp() {
   place_options o;
   o.spoken = cf::dialect::qubip;
   return o;
 }
-#endif
 
-#if __has_include("net/channel.hpp")
 place_options forge_over_unix_socket() {
   place_options o;
-  const auto folder = std::make_shared<socket_folder>();
-  o.adjust = [folder](net::site_options& s) { s.listen.push_back(folder->uri(s.manager.node)); };
+  const auto folder = std::make_shared<temporary_folder>();
+  o.adjust = [folder](net::site_options& s) { s.listen.push_back("unix:" + (*folder / s.manager.node)); };
   return o;
 }
-#endif
+
+/// Certificates, and what makes them.
+struct certified {
+  temporary_folder folder;
+  authority issuer{folder};
+};
+
+cf::connector connector_of(const net::tls_options& files) {
+  std::string why;
+  auto made = cf::connect_tls(files, {}, why);
+  REQUIRE_MESSAGE(made, why);
+  return *made;
+}
+
+/// Of two applications each may open what the other may: so the streams themselves have to tell them apart.
+place_options forge_over_tls() {
+  place_options o;
+  const auto files = std::make_shared<certified>();
+  o.adjust = [files](net::site_options& s) {
+    s.listen.push_back("qkd004s://127.0.0.1:0");
+    s.tls = files->issuer.site(s.manager.node);
+    s.access = {{"qkd://alice@site-a"}, {"qkd://bob@site-b"}};
+  };
+  o.connect = connector_of(files->issuer.application("qkd://alice@site-a"));
+  o.connect_b = connector_of(files->issuer.application("qkd://bob@site-b"));
+  return o;
+}
 
 // ---
 
@@ -44,6 +69,9 @@ bool may_skip(const cf::test_case& c, const place& p) {
   const bool own_peer = p.whom.uri_a == p.whom.uri_b;
   if ((c.dialects & static_cast<unsigned>(p.whom.spoken)) == 0) return true;
   if ((c.needs & cf::need::hello) != 0 && !p.whom.greets) return true;
+  if ((c.needs & cf::need::stranger) != 0 && !p.whom.two_principals) return true;
+  if (c.id == "principal.resume" && p.whom.uri_a.starts_with("qkd004:"))
+    return true;  // nobody has a name there
   const unsigned features = cf::need::features_of(c.needs);
   if ((features & p.whom.features) != features) return true;
   return own_peer && ((c.needs & (cf::need::cut_link | cf::need::restart)) != 0 || boundless.contains(c.id));
@@ -72,26 +100,26 @@ void examine(const place_options& transport, std::string_view group) {
 #define CONFORMANCE_GROUP(name, Place, transport, group) \
   TEST_CASE(name ": passes " group) { examine<Place>(transport(), group); }
 
-#define CONFORMANCE(name, Place, transport)              \
+/// What a transport may make a difference to.
+#define CONFORMANCE_OF_TRANSPORT(name, Place, transport) \
   CONFORMANCE_GROUP(name, Place, transport, "sequence")  \
-  CONFORMANCE_GROUP(name, Place, transport, "status")    \
-  CONFORMANCE_GROUP(name, Place, transport, "qos")       \
-  CONFORMANCE_GROUP(name, Place, transport, "metadata")  \
   CONFORMANCE_GROUP(name, Place, transport, "key")       \
   CONFORMANCE_GROUP(name, Place, transport, "close")     \
   CONFORMANCE_GROUP(name, Place, transport, "ends")      \
+  CONFORMANCE_GROUP(name, Place, transport, "principal") \
   CONFORMANCE_GROUP(name, Place, transport, "many")      \
   CONFORMANCE_GROUP(name, Place, transport, "hostile")   \
   CONFORMANCE_GROUP(name, Place, transport, "extension") \
   CONFORMANCE_GROUP(name, Place, transport, "link")
 
+#define CONFORMANCE(name, Place, transport)           \
+  CONFORMANCE_OF_TRANSPORT(name, Place, transport)    \
+  CONFORMANCE_GROUP(name, Place, transport, "status") \
+  CONFORMANCE_GROUP(name, Place, transport, "qos")    \
+  CONFORMANCE_GROUP(name, Place, transport, "metadata")
+
 CONFORMANCE("forge on TCP at two sites", two_sites_place, forge_over_tcp)
 CONFORMANCE("forge on TCP at a site that is its own peer", self_link_place, forge_over_tcp)
-#if __has_include("wire/qubip.hpp")
 CONFORMANCE("QUBIP on TCP at two sites", two_sites_place, qubip_over_tcp)
-CONFORMANCE("QUBIP on TCP at a site that is its own peer", self_link_place, qubip_over_tcp)
-#endif
-#if __has_include("net/channel.hpp")
-CONFORMANCE("forge on a Unix socket at two sites", two_sites_place, forge_over_unix_socket)
-CONFORMANCE("forge on a Unix socket at a site that is its own peer", self_link_place, forge_over_unix_socket)
-#endif
+CONFORMANCE_OF_TRANSPORT("forge on a Unix socket at two sites", two_sites_place, forge_over_unix_socket)
+CONFORMANCE_OF_TRANSPORT("forge over TLS at two sites", two_sites_place, forge_over_tls)

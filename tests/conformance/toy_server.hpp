@@ -20,6 +20,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "conformance/dialect.hpp"
@@ -45,7 +46,7 @@ enum class flaw {
   no_counter,           ///< status 7 with what was asked for
   no_status_8,          ///< metadata is left out where there is no room
   impatient,            ///< status 6 at once
-  patient,              ///< status 6 three seconds late
+  patient,              ///< status 6 later than a busy machine may be
   reuses_ksid,          ///< a closed KSID may be opened
   odd_ksid,             ///< KSIDs that are no UUIDs of version 4
   same_ksid,            ///< always the same KSID
@@ -61,6 +62,7 @@ enum class flaw {
   other_run,            ///< GET_KEYS has other keys than GET_KEY
   never_connected,      ///< WAIT_PEER is always answered with 6
   tells_all,            ///< STATUS of anybody's stream
+  resumes_old,          ///< a new subscription goes on where the suspended one was
 };
 
 enum class greeting { no, yes };
@@ -100,7 +102,8 @@ class toy_server {
     int closed = 0;
     std::set<std::uint32_t> served{};  ///< and not acknowledged
     std::set<std::uint32_t> gone{};    ///< acknowledged
-    std::uint32_t delivered = 0;       ///< keys of the subscription
+    bool subscribed = false;
+    std::uint32_t delivered = 0;  ///< below this index, to the subscriber
   };
   struct request {
     std::uint8_t service = 0;
@@ -170,6 +173,7 @@ class toy_server {
       } else {
         return;
       }
+      if (answer.empty()) continue;  // a subscription whose keys are not there
       const auto frame = cf::frame_of(version, cf::service::answer_to(service), answer);
       if (::send(s, frame.data(), frame.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(frame.size())) return;
     }
@@ -249,7 +253,7 @@ class toy_server {
   void wait(std::unique_lock<std::mutex>& lock, std::uint32_t timeout_ms, Until until) {
     std::chrono::milliseconds time{timeout_ms};
     if (wrong_ == flaw::impatient) time = {};
-    if (wrong_ == flaw::patient) time += std::chrono::seconds{3};
+    if (wrong_ == flaw::patient) time += std::chrono::milliseconds{1'600};
     changed_.wait_for(lock, time, [&] { return stopped_ || until(); });
   }
 
@@ -314,12 +318,17 @@ class toy_server {
     std::unique_lock lock{mutex_};
     const key_stream_id id = in.id();
     const auto known = streams_.find(id);
-    const bool there = known != streams_.end();
+    const bool there = known != streams_.end() &&
+                       (known->second.closed < known->second.opened || wrong_ == flaw::serves_closed);
     if (service == cf::service::report) {
       const bool mine = there || id.is_null() || wrong_ == flaw::tells_all;
       return cf::writer{}.u32(mine ? 0 : 1'024).u32(mine ? 2 : 0).text(mine ? "{}" : "").take();
     }
-    if (!there) return cf::writer{}.u32(1'024).take();
+    if (!there) {
+      if (service == cf::service::get_keys) return no_run(1'024);
+      if (service == cf::service::subscribe) return cf::writer{}.id(id).all(no_run(1'024)).take();
+      return cf::writer{}.u32(1'024).take();
+    }
     stream& s = known->second;
     if (service == cf::service::wait_peer) {
       const std::chrono::milliseconds time{in.u32()};
@@ -333,10 +342,8 @@ class toy_server {
     }
     const std::uint32_t first = in.u32();
     if (service == cf::service::subscribe) {
-      const std::uint32_t count = in.u32() + (wrong_ == flaw::ignores_credit ? 1 : 0);
-      const std::uint32_t from = s.delivered;
-      s.delivered += count;
-      return cf::writer{}.id(id).all(run_of(id, s, from, count)).take();
+      const auto delivery = subscribe(id, s, epoch, first, in.u32());
+      return delivery.empty() ? delivery : cf::writer{}.id(id).all(delivery).take();
     }
     const auto count = static_cast<std::uint32_t>(in.number(2));
     const std::uint32_t flags = in.u32();
@@ -350,8 +357,24 @@ class toy_server {
       if (!at_once) wait(lock, s.quality.timeout_ms, [] { return false; });
       failure = at_once ? 2 : 6;
     }
-    if (failure != 0) return cf::writer{}.u32(failure).u32(0).u16(0).u32(0).u32(0).take();
+    if (failure != 0) return no_run(failure);
     return run_of(id, s, first, count);
+  }
+
+  static cf::octets no_run(std::uint32_t failure) {
+    return cf::writer{}.u32(failure).u32(0).u16(0).u32(0).u32(0).take();
+  }
+
+  /// Returns a delivery without its KSID; nothing if there are no keys yet.
+  cf::octets subscribe(const key_stream_id& id, stream& s, bool epoch, std::uint32_t first,
+                       std::uint32_t credit) const {
+    if (!epoch) return no_run(1'026);
+    if (!std::exchange(s.subscribed, credit > 0) && wrong_ != flaw::resumes_old) s.delivered = first;
+    if (credit == 0) return no_run(2);
+    const std::uint32_t from = s.delivered;
+    if (from > 10'000) return {};
+    s.delivered += credit + (wrong_ == flaw::ignores_credit ? 1 : 0);
+    return run_of(id, s, from, s.delivered - from);
   }
 
   void acknowledge(stream& s, std::uint32_t below) const {

@@ -141,7 +141,8 @@ TEST_CASE("cases: find a GET_KEYS that waits where it must not") {
   finds_in_extension(flaw::waits_anyway, {"extension.get-keys-no-wait"});
 }
 TEST_CASE("cases: find an old epoch that still works") {
-  finds_in_extension(flaw::forgets_epoch, {"extension.get-keys-refused", "extension.ack-epoch"});
+  finds_in_extension(flaw::forgets_epoch,
+                     {"extension.get-keys-refused", "extension.ack-epoch", "extension.subscribe-refused"});
 }
 TEST_CASE("cases: find an acknowledgement that takes too much") {
   finds_in_extension(flaw::acknowledges_all, {"extension.ack-unread"});
@@ -158,6 +159,29 @@ TEST_CASE("cases: find a peer that is never seen") {
 TEST_CASE("cases: find a report of a stream that is not there") {
   finds_in_extension(flaw::tells_all, {"extension.report"});
 }
+TEST_CASE("cases: find a subscription that goes on where a suspended one was") {
+  finds_in_extension(flaw::resumes_old, {"extension.subscribe-suspend"});
+}
+TEST_CASE("cases: find a closed stream that the extension still knows") {
+  finds_in_extension(flaw::serves_closed, {"extension.closed"});
+}
+TEST_CASE("cases: find a server that takes everybody for the same") {
+  const toy_server toy{cf::dialect::forge, flaw::none, greeting::yes};
+  auto t = target_of(toy, cf::dialect::forge);
+  t.greets = true;
+  t.features = 31;
+  t.uri_b = "qkd004://127.0.0.1:1";  // so that the toy is not its own peer
+  t.two_principals = true;
+  cf::run_options o;
+  o.chosen = [](const cf::test_case& c) { return (c.needs & cf::need::stranger) != 0; };
+  const auto results = cf::run_cases(t, o);
+  CHECK(results.size() >= 8);
+  for (const auto& r : results) {
+    INFO(r.what->id, ": ", r.why);
+    CHECK(r.is == verdict::fail);
+  }
+}
+
 TEST_CASE("survey: knows what HELLO announces") {
   const toy_server toy{cf::dialect::forge, flaw::none, greeting::yes};
   cf::survey_options o;
@@ -211,6 +235,15 @@ TEST_CASE("survey: says why there is nothing to examine") {
   CHECK(cf::survey(o).what == outcome::no_stream);  // its node is toy, and it does not say so
   o.spoken = cf::dialect::forge;
   CHECK(cf::survey(o).what == outcome::not_004);
+  const toy_server one{cf::dialect::forge, flaw::impatient};
+  const toy_server other{cf::dialect::forge, flaw::impatient};
+  o.uri = one.uri;
+  o.peer = other.uri;  // these are no two ends of a link
+  o.source = "qkd://alice@toy";
+  o.destination = "qkd://bob@toy";
+  CHECK(cf::survey(o).what == outcome::no_stream);
+  o.peer.clear();
+  CHECK(cf::survey(o).what == outcome::found);
   o.uri = "unix:/nowhere/at/all";
   CHECK(cf::survey(o).what == outcome::unreachable);
   o.uri = "gopher://127.0.0.1";
