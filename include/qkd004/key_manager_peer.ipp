@@ -263,7 +263,12 @@ inline void key_manager::on(link& l, const peer::refuse& m, time_point now) {
   }
   out_.note("key stream " + s->id.to_string() + " was refused by " + l.options.peer + ": " +
             std::string{to_string(m.why)});
-  remove(*s, ending::withdrawn, m.why == status::ksid_in_use ? m.why : status::no_qkd_connection);
+  // D5: a KSID that its opener has not been told is not consumed; one that it has is never another stream's
+  const bool told = std::none_of(s->waiting.begin(), s->waiting.end(), [](const auto it) {
+    return std::holds_alternative<opening>(it->second.what);
+  });
+  remove(*s, told ? ending::ended : ending::withdrawn,
+         m.why == status::ksid_in_use ? m.why : status::no_qkd_connection);
 }
 
 /// The allocator's terms hold. Nothing was published yet. `here`: this side registered the stream, and promised.

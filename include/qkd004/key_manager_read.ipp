@@ -218,6 +218,8 @@ inline void key_manager::subscribe(caller who, const subscribe_request& request,
   if (may == status::success && request.epoch != s->epoch) may = status::not_authorized;
   if (may == status::success && insists(*s)) may = status::get_key_peer_not_connected;
   if (may != status::success) {
+    // a failure is the last delivery, also of what was subscribed before
+    if (s != nullptr && s->subscribed.connection == who.connection) s->subscribed = {};
     get_keys_response r;
     r.outcome = may;
     return out_.deliver(who.connection, request.stream, r);

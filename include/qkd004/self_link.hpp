@@ -126,6 +126,7 @@ class self_link final : public key_service {
       side = side_of(known->second, who).value_or(known->second.closed[a] ? b : a);
     }
     closing_ = {request.stream, side};
+    closing_at_ = now;
     sides_[side]->manager.close(who, request, now);
     pump(now);
   }
@@ -294,6 +295,11 @@ class self_link final : public key_service {
   }
 
   void closed(const caller& who, const close_response& r) {
+    // once both ends have closed, it is the key managers alone that know which of them the caller held (D16)
+    if (r.outcome == status::unknown_key_stream && closing_.second == a && !taken_.contains(closing_.first)) {
+      closing_.second = b;
+      return sides_[b]->manager.close(who, {closing_.first}, closing_at_);
+    }
     if (const auto known = taken_.find(closing_.first);
         known != taken_.end() && r.outcome == status::success) {
       taken& t = known->second;
@@ -322,6 +328,7 @@ class self_link final : public key_service {
   std::unordered_multimap<connection_id, opening> opening_;
   std::unordered_map<key_stream_id, taken> taken_;
   std::pair<key_stream_id, std::size_t> closing_;
+  time_point closing_at_{};
   std::unique_ptr<half> sides_[2];
 };
 

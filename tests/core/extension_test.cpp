@@ -339,6 +339,35 @@ TEST_CASE("subscribe: is nobody else's, of one epoch and ends with the stream") 
   CHECK(w.a->deliveries[0].outcome == status::unknown_key_stream);
 }
 
+TEST_CASE("subscribe: ends with the failure that a later SUBSCRIBE of another epoch gets") {  // R3
+  two_sites w{small_ring(8)};
+  const auto id = w.open_both();
+  subscribe(w, *w.a, w.conn_a, id, 0, 2);
+  subscribe(w, *w.a, w.conn_a, id, 0, 4, 9);
+  CHECK(w.a->deliveries.back().outcome == status::not_authorized);
+  subscribe(w, *w.a, w.conn_a, id, 1, 1);  // begins anew, where it says
+  CHECK(w.a->deliveries.back().first == 1);
+  CHECK(delivered(*w.a) == 3);
+}
+
+TEST_CASE("open_connect: never gives a KSID that was told to somebody to another stream") {  // D5, D8
+  two_sites::options o;
+  o.b.limits.max_chunk = 16;  // B refuses what A grants
+  two_sites w{o};
+  open_connect_request r{"qkd://alice@A", "qkd://bob@B", {}, predefined(5)};
+  const auto waited = w.open(*w.a, w.conn_a, r);
+  CHECK(w.a->answers[waited].open->outcome == status::no_qkd_connection);
+  r.quality.key_chunk_size = 16;  // nobody was told of it: it is not consumed
+  r.no_wait = true;
+  CHECK(w.a->answers[w.open(*w.a, w.conn_a, r)].open->outcome == status::peer_not_connected);
+
+  r.quality.key_chunk_size = 32;
+  r.stream = predefined(6);
+  CHECK(w.a->answers[w.open(*w.a, w.conn_a, r)].open->outcome == status::peer_not_connected);
+  r.quality.key_chunk_size = 16;
+  CHECK(w.a->answers[w.open(*w.a, w.conn_a, r)].open->outcome == status::ksid_in_use);
+}
+
 TEST_CASE("wait_peer: is answered when the peer application opens, or is gone, or at its own Timeout") {
   two_sites w;
   open_connect_request r{"qkd://alice@A", "qkd://bob@B"};

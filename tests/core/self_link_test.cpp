@@ -121,3 +121,17 @@ TEST_CASE("self_link: refuses URIs of other sites") {
   CHECK(s.open(one, {"qkd://x@S", "qkd://y@T"}) == status::no_qkd_connection);
   CHECK(s.open(one, {"", "qkd://y@S"}) == status::invalid_argument);
 }
+
+TEST_CASE("self_link: says 0 again to both owners who close twice, and to nobody else") {  // D16
+  lone_site s;
+  const auto alice = s.service.connect("alice");
+  const auto bob = s.service.connect("bob");
+  const auto carol = s.service.connect("carol");
+  s.open(alice, both);
+  s.open(bob, both_as(s.stream));
+  for (int i = 0; i < 2; ++i) {
+    CHECK(s.close(alice) == status::success);
+    CHECK(s.close(bob) == status::success);
+    CHECK(s.close(carol) == status::unknown_key_stream);
+  }
+}
