@@ -63,9 +63,6 @@ BUGS = {
     "nothing_expires": ("nothing lives longer than TTL", [
         ("key_ring.hpp", "return now - s.since >= options_.ttl;", "return now - s.since >= 2 * options_.ttl;"),
     ]),
-    "strict_once_is_not_announced": ("strict once", [
-        (PEER, "  m.strict_once = s.strict_once;\n", ""),
-    ]),
     "loses_what_was_lost": ("lost is counted", [
         (OPEN, "    if (how == ending::lost) totals_.lost_chunks += discarded;\n", "    (void)discarded;\n"),
     ]),
