@@ -110,6 +110,7 @@ class key_stream {
   /// Clause: GS QKD 004 V2.1.1, 6.1 (CLOSE); D16.
   [[nodiscard]] result<void> close() {
     if (!state_ || state_->left) return {};
+    if (state_->flow) (void)prefetch(0);  // acknowledges what was taken, which CLOSE does not
     state_->left = true;
     const auto [failed, s] = state_->close(std::chrono::milliseconds{quality().timeout_ms});
     if (failed) {
@@ -152,6 +153,7 @@ class key_stream {
     extensions spoken;               ///< wire
     index_ledger ledger;             ///< wire, under the mutex
     std::unique_ptr<key_flow> flow;  ///< wire: prefetch()
+    std::uint32_t ahead = 0;         ///< of which: so many keys may have come and not been taken
 
     std::error_code ask(call& c, std::chrono::milliseconds timeout) {
       c.deadline = boot_clock::now() + timeout + grace;
@@ -526,12 +528,13 @@ inline result<void> key_stream::prefetch(std::uint32_t keys) {
     next = state_->flow->position();
     state_->flow.reset();
     const std::lock_guard lock{state_->mutex};
-    state_->ledger = index_ledger{next};
+    state_->ledger = index_ledger{next, next + state_->ahead};
   }
   if (keys == 0) return {};
   auto made = state_->via->subscribe(state_->opened, next, keys, state_->arena);
   if (!made) return made.error();
   state_->flow = std::move(*made);
+  state_->ahead = keys;
   return {};
 }
 

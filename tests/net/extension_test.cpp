@@ -132,6 +132,18 @@ TEST_CASE("extension: a closed stream has had everything acknowledged that was r
   CHECK(totals.acknowledged_chunks == 3);
 }
 
+TEST_CASE("prefetch: a closed stream has had everything acknowledged that was returned") {  // R5
+  two_sites sites;
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  ends e = open_both(a, b);
+  REQUIRE(e.alice.prefetch(8));
+  for (int i = 0; i < 3; ++i) CHECK(e.alice.next_key());
+  CHECK(e.alice.close());
+  const auto totals = sites.a->on_manager([](key_manager& m) { return m.totals(); });
+  CHECK(totals.acknowledged_chunks == 3);
+}
+
 TEST_CASE("prefetch: keys come ahead, in order, equal at both ends") {
   two_sites sites;
   auto a = client_at(sites.a->address());
