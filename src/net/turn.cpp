@@ -119,7 +119,9 @@ void turns::count_parked(std::size_t& of_one, std::size_t octets) {
   if (parked_ <= most_parked_) return;
   transport* largest = nullptr;
   for (const auto& [t, owner] : transports_) {
-    if (!t->failed_ && (largest == nullptr || t->parked_ > largest->parked_)) largest = t;
+    if (!t->failed_ && (largest == nullptr || t->parked_ + t->early_ > largest->parked_ + largest->early_)) {
+      largest = t;
+    }
   }
   if (largest == nullptr) return;
   on_drop(*largest, "leaves too many answers unread");

@@ -303,6 +303,48 @@ TEST_CASE("extension: nothing is lost or had twice when connections break again 
   }
 }
 
+TEST_CASE("extension: answers that are there before their turn are bounded, and take nobody else's memory") {
+  two_sites sites{[](net::site_options& o) { o.memory.bytes = std::size_t{15} << 20; }};
+  const auto greedy = connect_to(sites.a->address());
+  open_connect_request request{"qkd://alice@a", "qkd://bob@b"};
+  request.quality.key_chunk_size = 8 * 1024;
+  request.quality.timeout_ms = 60'000;
+  call opened;
+  opened.request = request;
+  ask(*greedy, opened);
+  REQUIRE_FALSE(opened.error);
+  const auto stream = std::get<open_connect_response>(opened.response);
+  get_key_call seventh{stream.stream, 6, 0, 8 * 1024};
+  ask(*greedy, seventh);
+  REQUIRE(seventh.answer().outcome == status::success);
+
+  // the first waits for bob, who does not come; the answers to the others, 14 MB of them, wait for that one
+  call head;
+  head.request = wait_peer_request{stream.stream, 60'000};
+  head.deadline = boot_clock::now() + patience;
+  std::vector<call> others(254);
+  std::vector<call*> all{&head};
+  for (call& c : others) {
+    get_keys_request r;
+    r.stream = stream.stream;
+    r.epoch = stream.epoch;
+    r.count = 7;
+    c.request = r;
+    c.deadline = head.deadline;
+    all.push_back(&c);
+  }
+  greedy->start(all);
+  std::this_thread::sleep_for(200ms);
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  open_connect_request modest{"qkd://carol@a", "qkd://dave@b"};
+  modest.quality.key_chunk_size = 8 * 1024;
+  auto carol = a.open_connect(modest);
+  CHECK_MESSAGE(carol, carol.error().message());
+  if (carol) CHECK(carol->next_key());
+  for (call* const c : all) greedy->cancel(*c);
+}
+
 TEST_CASE("wait_for_peer: returns when the other end has opened the stream") {
   two_sites sites;
   auto a = client_at(sites.a->address());
