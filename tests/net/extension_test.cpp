@@ -144,6 +144,29 @@ TEST_CASE("prefetch: a closed stream has had everything acknowledged that was re
   CHECK(totals.acknowledged_chunks == 3);
 }
 
+TEST_CASE("prefetch: keys are for who resumed the stream, also over the same connection") {  // R3
+  two_sites sites;
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  qos quality;
+  quality.timeout_ms = 2'000;
+  ends e = open_both(a, b, quality);
+  REQUIRE(e.alice.prefetch(8));
+  CHECK(e.alice.next_key());
+  e.alice.detach();
+  auto again = a.open_connect({"qkd://alice@a", "qkd://bob@b", {}, e.alice.id()});
+  REQUIRE(again);
+  REQUIRE(again->prefetch(8));
+  keys got;
+  take(*again, got, 5);
+  for (int i = 0; i < 7; ++i) CHECK(e.alice.next_key());  // those that had come, which nobody else gets
+  for (int i = 0; i < 2; ++i) CHECK(to_status(e.alice.next_key().error()) == status::not_authorized);
+  take(*again, got, 40);
+  { const key_stream gone = std::move(e.alice); }
+  take(*again, got, 80);
+  CHECK(got.rbegin()->first - got.begin()->first == 79);
+}
+
 TEST_CASE("prefetch: keys come ahead, in order, equal at both ends") {
   two_sites sites;
   auto a = client_at(sites.a->address());
