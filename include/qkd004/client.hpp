@@ -96,6 +96,8 @@ class key_stream {
 
   /// Over a wire: has up to `keys` keys sent ahead of next_key() and its kin, which then find them here. They stay
   /// readable for this side until they were returned: nothing is lost with the connection or this object. 0 stops it.
+  /// Not so with strict_once: there, what was sent ahead and not taken is burned when the connection breaks or this
+  /// stops, up to `keys` keys (R8).
   /// In this process, and where the key manager cannot do it, nothing changes.
   /// Returns resource_limit when the arena has no room for that many.
   /// Threads: while nobody asks for keys.

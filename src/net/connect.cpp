@@ -153,6 +153,10 @@ class tcp_exchange::flow final : public key_flow {
       if (is_fenced()) return {failed_};  // for good: what comes for this stream is for who resumed it
       if (failed_) {
         const auto error = std::exchange(failed_, {});
+        if (const auto ended = via_.lock(); ended && !ended->is_over()) {
+          acknowledge(*ended);  // it may be the end of the stream, and nothing follows
+          ended->flush();
+        }
         via_.reset();  // asked for anew by the next one
         return {error};
       }

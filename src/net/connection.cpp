@@ -278,6 +278,7 @@ void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& 
   const bool its_turn = ticket == next_reply_;
   if (!its_turn) o.reply = std::make_unique<wire::out_buffer>(site().arena(), at_most);
   if (const auto encoded = encode(its_turn ? out() : *o.reply, std::as_const(o)); !encoded) {
+    o.reply.reset();  // not counted, and no answer
     return fail("no room for an answer: " + encoded.error().message());
   }
   if (!its_turn) return count_early(early_octets() + o.reply->capacity());

@@ -144,6 +144,34 @@ TEST_CASE("prefetch: a closed stream has had everything acknowledged that was re
   CHECK(totals.acknowledged_chunks == 3);
 }
 
+TEST_CASE("prefetch: a stream read to its end has had everything acknowledged that was returned") {  // R5
+  two_sites sites;
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  ends e = open_both(a, b);
+  REQUIRE(
+      e.alice.prefetch(1'000));  // more than there will be, so that no credit is given again before the end
+  CHECK(e.alice.next_key());
+  CHECK(e.bob.close());
+  const auto give_up = boot_clock::now() + patience;
+  const auto bound = [&] {
+    return sites.a->on_manager([&](key_manager& m) { return m.stream_balance(e.alice.id()).value().bound; });
+  };
+  // until nothing is under way any more, so that the end has come before the last key is taken
+  for (auto last = bound(); boot_clock::now() < give_up; last = bound()) {
+    std::this_thread::sleep_for(100ms);
+    if (bound() == last) break;
+  }
+  std::uint64_t taken = 1;
+  auto key = e.alice.try_next_key();
+  for (; key; key = e.alice.try_next_key()) ++taken;
+  CHECK(to_status(key.error()) == status::get_key_peer_not_connected);
+  CHECK(e.alice.close());
+  const auto totals = sites.a->on_manager([](key_manager& m) { return m.totals(); });
+  CHECK(totals.acknowledged_chunks == taken);
+  CHECK(totals.discarded_chunks == 0);
+}
+
 TEST_CASE("prefetch: keys are for who resumed the stream, also over the same connection") {  // R3
   two_sites sites;
   auto a = client_at(sites.a->address());
