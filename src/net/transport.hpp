@@ -52,7 +52,9 @@ class transport : public std::enable_shared_from_this<transport> {
   /// Sends already what was appended, if it has become much.
   void relieve();
   /// Octets of secret memory in answers whose turn has not come; they count as parked.
-  void count_early(std::size_t octets) { site_->count_parked(early_, octets); }
+  void count_early(std::size_t octets) {
+    if (!failed_) site_->count_parked(early_, octets);
+  }
   [[nodiscard]] std::size_t early_octets() const noexcept { return early_; }
   [[nodiscard]] int descriptor() const noexcept { return channel_.descriptor(); }
   [[nodiscard]] const channel& carrier() const noexcept { return channel_; }

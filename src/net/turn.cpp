@@ -123,7 +123,10 @@ void turns::count_parked(std::size_t& of_one, std::size_t octets) {
       largest = t;
     }
   }
-  if (largest == nullptr) return;
+  if (largest == nullptr || largest->parked_ + largest->early_ == 0) return;
+  // what it holds goes when the turn ends: it counts no more, or whoever parks something until then would have the
+  // next one dropped for it
+  parked_ -= std::exchange(largest->parked_, 0) + std::exchange(largest->early_, 0);
   on_drop(*largest, "leaves too many answers unread");
   largest->fail("leaves too many answers unread");
 }

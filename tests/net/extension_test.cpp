@@ -396,6 +396,50 @@ TEST_CASE("extension: answers that are there before their turn are bounded, and 
   for (call* const c : all) greedy->cancel(*c);
 }
 
+TEST_CASE("extension: who keeps most answers back has to go, and nobody else") {
+  two_sites sites{[](net::site_options& o) { o.memory.bytes = std::size_t{15} << 20; }};
+  auto bystander = connect_to(sites.a->address());
+  struct greedy {
+    std::shared_ptr<exchange> via;
+    std::vector<call> calls{200};
+  };
+  std::vector<greedy> all(6);  // of 0.9 MB each; 3.75 MB may be parked
+  for (greedy& g : all) {
+    g.via = connect_to(sites.a->address());
+    open_connect_request request{"qkd://alice@a", "qkd://bob@b"};
+    request.quality.key_chunk_size = 8 * 1024;
+    call opened;
+    opened.request = request;
+    ask(*g.via, opened);
+    REQUIRE_FALSE(opened.error);
+    const auto stream = std::get<open_connect_response>(opened.response);
+    REQUIRE(stream.outcome == status::peer_not_connected);
+    get_key_call seventh{stream.stream, 6, 0, 8 * 1024};
+    ask(*g.via, seventh);
+    REQUIRE(seventh.answer().outcome == status::success);
+    std::vector<call*> started;
+    for (call& c : g.calls) {
+      get_keys_request r;
+      r.stream = stream.stream;
+      r.epoch = stream.epoch;
+      r.count = 7;
+      c.request = r;
+      c.deadline = boot_clock::now() + patience;
+      started.push_back(&c);
+    }
+    g.calls[0].request = wait_peer_request{stream.stream, 60'000};
+    g.via->start(started);
+  }
+  CHECK(sites.a->log.has("leaves too many answers unread"));
+  std::this_thread::sleep_for(100ms);
+  CHECK(sites.a->log.count_now("leaves too many answers unread") <= 3);  // 4 of 6 have room
+  const auto opened = open_connect(*bystander);                          // over the connection that it had
+  CHECK(opened.stream != key_stream_id{});
+  for (greedy& g : all) {
+    for (call& c : g.calls) g.via->cancel(c);
+  }
+}
+
 TEST_CASE("wait_for_peer: returns when the other end has opened the stream") {
   two_sites sites;
   auto a = client_at(sites.a->address());
