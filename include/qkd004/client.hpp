@@ -96,6 +96,8 @@ class key_stream {
 
   /// Over a wire: has up to `keys` keys sent ahead of next_key() and its kin, which then find them here. They stay
   /// readable for this side until they were returned: nothing is lost with the connection or this object. 0 stops it.
+  /// Not so with strict_once: there, what was sent ahead and not taken is burned when the connection breaks or this
+  /// stops, up to `keys` keys (R8).
   /// In this process, and where the key manager cannot do it, nothing changes.
   /// Returns resource_limit when the arena has no room for that many.
   /// Threads: while nobody asks for keys.
@@ -110,6 +112,7 @@ class key_stream {
   /// Clause: GS QKD 004 V2.1.1, 6.1 (CLOSE); D16.
   [[nodiscard]] result<void> close() {
     if (!state_ || state_->left) return {};
+    if (state_->flow) (void)prefetch(0);  // acknowledges what was taken, which CLOSE does not
     state_->left = true;
     const auto [failed, s] = state_->close(std::chrono::milliseconds{quality().timeout_ms});
     if (failed) {
@@ -152,6 +155,7 @@ class key_stream {
     extensions spoken;               ///< wire
     index_ledger ledger;             ///< wire, under the mutex
     std::unique_ptr<key_flow> flow;  ///< wire: prefetch()
+    std::uint32_t ahead = 0;         ///< of which: so many keys may have come and not been taken
 
     std::error_code ask(call& c, std::chrono::milliseconds timeout) {
       c.deadline = boot_clock::now() + timeout + grace;
@@ -526,12 +530,13 @@ inline result<void> key_stream::prefetch(std::uint32_t keys) {
     next = state_->flow->position();
     state_->flow.reset();
     const std::lock_guard lock{state_->mutex};
-    state_->ledger = index_ledger{next};
+    state_->ledger = index_ledger{next, next + state_->ahead};
   }
   if (keys == 0) return {};
   auto made = state_->via->subscribe(state_->opened, next, keys, state_->arena);
   if (!made) return made.error();
   state_->flow = std::move(*made);
+  state_->ahead = keys;
   return {};
 }
 

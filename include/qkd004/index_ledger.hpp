@@ -15,7 +15,9 @@ namespace qkd004 {
 /// Threads: one at a time.
 class index_ledger {
  public:
-  explicit index_ledger(std::uint64_t lowest = 0) noexcept : next_{lowest}, told_{lowest} {}
+  /// `asked_below`: where somebody else asked from `lowest` up to, if anybody did.
+  explicit index_ledger(std::uint64_t lowest = 0, std::uint64_t asked_below = 0) noexcept
+      : next_{lowest}, asked_below_{std::max(lowest, asked_below)}, told_{lowest} {}
 
   /// Indices without a gap that were claimed together. Each is settled once, by give_back() or received().
   struct run {
@@ -35,6 +37,7 @@ class index_ledger {
       again_.erase(it);
       if (r.first + r.count < end) again_.emplace(r.first + r.count, end);
     }
+    asked_below_ = std::max(asked_below_, next_);
     asked_.insert(r.first);
     return r;
   }
@@ -55,12 +58,18 @@ class index_ledger {
   }
 
   /// Nothing below `lowest` is live. What was asked for before may have been served, and can be had once more.
-  void skip_to(std::uint64_t lowest) noexcept { next_ = std::max(next_, lowest); }
+  void skip_to(std::uint64_t lowest) {
+    if (lowest <= next_) return;
+    if (const std::uint64_t end = std::min(lowest, asked_below_); next_ < end) again_.emplace(next_, end);
+    next_ = lowest;
+  }
   /// An index is gone for good: it is not asked for again.
   void give_up(std::uint64_t index) {
     const auto it = again_.find(index);
     if (it == again_.end()) {
-      next_ = std::max(next_, index + 1);
+      if (index < next_) return;
+      if (next_ < index) again_.emplace(next_, index);  // of another run: settle() has put the two together
+      next_ = index + 1;
       return;
     }
     const std::uint64_t end = it->second;
@@ -84,7 +93,8 @@ class index_ledger {
   }
 
  private:
-  std::uint64_t next_;                            ///< the lowest that was never asked for
+  std::uint64_t next_;         ///< all from here on are to be asked for, and none of them was received
+  std::uint64_t asked_below_;  ///< none from here on was ever asked for
   std::map<std::uint64_t, std::uint64_t> again_;  ///< below it and not received: first, and one past the last
   std::multiset<std::uint64_t> asked_;            ///< first indices of runs that are being asked for
   std::uint64_t told_;                            ///< acknowledged below

@@ -94,6 +94,7 @@ class tcp_exchange final : public exchange,
   std::vector<endpoint> endpoints_;
   bool endpoints_failed_ = false;  ///< look the name up again
   bool plain_;                     ///< asked for, or the server did not understand HELLO
+  bool greeted_ = false;           ///< it did understand one, and does not unlearn it
   std::vector<lane_ptr> lanes_;    ///< one; with per_call one for each call in flight
   time_point last_start_{};
 
@@ -135,7 +136,7 @@ class tcp_exchange::flow final : public key_flow {
   ~flow() override {
     const std::lock_guard lock{owner_->mutex_};
     std::erase(owner_->flows_, this);
-    if (const auto l = via_.lock(); l && !l->is_over() && !owner_->arena_.forked()) {
+    if (const auto l = via_.lock(); l && !l->is_over() && !is_fenced() && !owner_->arena_.forked()) {
       acknowledge(*l);
       l->subscribe({stream_, epoch_, next_, 0});
       l->flush();
@@ -149,8 +150,13 @@ class tcp_exchange::flow final : public key_flow {
     for (bool polled = false, again = false;;) {
       if (owner_->arena_.forked()) return {std::make_error_code(std::errc::operation_not_permitted)};
       if (count_ > 0) return hand_out(out, metadata);
+      if (is_fenced()) return {failed_};  // for good: what comes for this stream is for who resumed it
       if (failed_) {
         const auto error = std::exchange(failed_, {});
+        if (const auto ended = via_.lock(); ended && !ended->is_over()) {
+          acknowledge(*ended);  // it may be the end of the stream, and nothing follows
+          ended->flush();
+        }
         via_.reset();  // asked for anew by the next one
         return {error};
       }
@@ -219,6 +225,11 @@ class tcp_exchange::flow final : public key_flow {
   }
 
  private:
+  /// R3: another OPEN_CONNECT has resumed the stream.
+  [[nodiscard]] bool is_fenced() const noexcept {
+    return failed_ && to_status(failed_) == status::not_authorized;
+  }
+
   void begin(const lane_ptr& l) {
     via_ = l;
     owed_ = 0;
@@ -254,7 +265,7 @@ class tcp_exchange::flow final : public key_flow {
   /// Acknowledges what was taken, and gives its credit again.
   void renew() {
     const auto l = via_.lock();
-    if (owed_ == 0 || !l || l->is_over()) return;
+    if (owed_ == 0 || !l || l->is_over() || is_fenced()) return;
     acknowledge(*l);
     l->subscribe({stream_, epoch_, next_, std::exchange(owed_, 0)});
     l->flush();
@@ -385,7 +396,10 @@ void tcp_exchange::on_done(call& c) {
   if (it != sleepers_.end()) (*it)->wake.notify_one();
 }
 
-void tcp_exchange::on_greeted(const extensions& served) { served_ = served; }
+void tcp_exchange::on_greeted(const extensions& served) {
+  served_ = served;
+  greeted_ = true;
+}
 
 void tcp_exchange::on_delivery(const wire::extension::delivery& d) {
   // until a suspension is confirmed, what comes is of the flow that is gone
@@ -393,8 +407,9 @@ void tcp_exchange::on_delivery(const wire::extension::delivery& d) {
     if (d.reply.outcome != status::success) suspended_.erase(it);
     return;
   }
-  for (flow* const f : flows_) {
-    if (f->stream() == d.stream) return f->deliver(d.reply);
+  // of several the last: those before it were fenced off, when their stream was opened anew over this exchange
+  for (auto f = flows_.rbegin(); f != flows_.rend(); ++f) {
+    if ((*f)->stream() == d.stream) return (*f)->deliver(d.reply);
   }
 }
 
@@ -507,7 +522,8 @@ void tcp_exchange::tidy() {
   std::erase_if(lanes_, [this](const lane_ptr& l) {
     if (l->is_over()) {
       endpoints_failed_ = true;
-      plain_ = plain_ || l->is_refused_greeting();
+      // one that was greeted before and closes now is going, or is a proxy's that reaches nobody
+      plain_ = plain_ || (!greeted_ && l->is_refused_greeting());
     }
     return l->is_over() || (options_.per_call && l->is_idle());
   });

@@ -94,11 +94,14 @@ void connection::on_bad_frame(wire::frame_state state, const wire::frame_header&
   refuse(wire::to_status(state), std::string{wire::to_string(state)});
 }
 
-bool connection::has_room() const { return in_flight() < site().bounds().max_in_flight; }
+bool connection::has_room() const {
+  return in_flight() < site().bounds().max_in_flight && early_octets() < site().most_unsent();
+}
 
 void connection::on_end(const std::string& why) {
   queue_.clear();
   first_ = 0;
+  count_early(0);
   if (role_ == role::application) core_.remove_application(id_);
   if (role_ == role::peer) core_.remove_peer(*this, link_, why);
   if (dialed_) core_.missed(*dialed_, why);
@@ -275,9 +278,10 @@ void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& 
   const bool its_turn = ticket == next_reply_;
   if (!its_turn) o.reply = std::make_unique<wire::out_buffer>(site().arena(), at_most);
   if (const auto encoded = encode(its_turn ? out() : *o.reply, std::as_const(o)); !encoded) {
+    o.reply.reset();  // not counted, and no answer
     return fail("no room for an answer: " + encoded.error().message());
   }
-  if (!its_turn) return;
+  if (!its_turn) return count_early(early_octets() + o.reply->capacity());
   ++first_;
   ++next_reply_;
   send_ready();
@@ -291,6 +295,7 @@ void connection::send_ready() {
     const auto room = out().grow(early.size());
     if (!room) return fail("no room for an answer: " + room.error().message());
     std::memcpy(room->data(), early.data(), early.size());
+    count_early(early_octets() - queue_[first_].reply->capacity());
     queue_[first_].reply.reset();
     ++first_;
     ++next_reply_;

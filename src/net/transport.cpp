@@ -256,6 +256,7 @@ void transport::close() {
     site_->give_back(std::move(out_));
   }
   site_->count_parked(parked_, 0);
+  site_->count_parked(early_, 0);
   held_ = {};
   backlog_ = {};
   site_->remove(*this);

@@ -51,6 +51,11 @@ class transport : public std::enable_shared_from_this<transport> {
   [[nodiscard]] turns& site() const noexcept { return *site_; }
   /// Sends already what was appended, if it has become much.
   void relieve();
+  /// Octets of secret memory in answers whose turn has not come; they count as parked.
+  void count_early(std::size_t octets) {
+    if (!failed_) site_->count_parked(early_, octets);
+  }
+  [[nodiscard]] std::size_t early_octets() const noexcept { return early_; }
   [[nodiscard]] int descriptor() const noexcept { return channel_.descriptor(); }
   [[nodiscard]] const channel& carrier() const noexcept { return channel_; }
 
@@ -96,6 +101,7 @@ class transport : public std::enable_shared_from_this<transport> {
   std::unique_ptr<wire::out_buffer> out_;  ///< lent by the site while something is to be sent
   std::vector<std::byte> backlog_;         ///< open text that the socket did not take; before out_
   std::size_t backlog_sent_ = 0;
+  std::size_t early_ = 0;
   std::size_t parked_ = 0;  ///< octets of secret memory kept because the socket took less than there was
 
   time_point read_deadline_ = time_point::max();

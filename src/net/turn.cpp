@@ -119,9 +119,14 @@ void turns::count_parked(std::size_t& of_one, std::size_t octets) {
   if (parked_ <= most_parked_) return;
   transport* largest = nullptr;
   for (const auto& [t, owner] : transports_) {
-    if (!t->failed_ && (largest == nullptr || t->parked_ > largest->parked_)) largest = t;
+    if (!t->failed_ && (largest == nullptr || t->parked_ + t->early_ > largest->parked_ + largest->early_)) {
+      largest = t;
+    }
   }
-  if (largest == nullptr) return;
+  if (largest == nullptr || largest->parked_ + largest->early_ == 0) return;
+  // what it holds goes when the turn ends: it counts no more, or whoever parks something until then would have the
+  // next one dropped for it
+  parked_ -= std::exchange(largest->parked_, 0) + std::exchange(largest->early_, 0);
   on_drop(*largest, "leaves too many answers unread");
   largest->fail("leaves too many answers unread");
 }

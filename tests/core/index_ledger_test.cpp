@@ -50,8 +50,7 @@ TEST_CASE("index_ledger: lets acknowledge only what is below everything that is 
 
 TEST_CASE("index_ledger: leaves out what is gone") {
   index_ledger l;
-  const auto a = l.claim(4);
-  l.settle(a, 0);
+  l.settle(l.claim(1), 0);
   l.give_up(0);
   l.skip_to(10);
   CHECK(l.claim(1).first == 10);
@@ -66,6 +65,35 @@ TEST_CASE("index_ledger: leaves out what is gone") {
   m.settle(c, 1);
   m.settle(d, 1);
   CHECK(m.had_below() == 3);
+}
+
+TEST_CASE("index_ledger: asks again for what may have been served, wherever the lowest live index is") {
+  index_ledger l;
+  l.settle(l.claim(4), 0);  // 0 to 3 were served, and the reply was lost; meanwhile 0 has expired
+  l.give_up(0);
+  l.skip_to(10);
+  CHECK(l.had_below() == 1);
+  const auto again = l.claim(9);
+  CHECK(again.first == 1);
+  CHECK(again.count == 3);
+  l.settle(again, 3);
+  CHECK(l.claim(1).first == 10);
+
+  index_ledger two;  // callers at the same time, and the one behind finds its own gone
+  const auto a = two.claim(4);
+  const auto b = two.claim(4);
+  two.settle(a, 0);
+  two.settle(b, 0);
+  two.give_up(4);
+  CHECK(two.had_below() == 0);
+  CHECK(two.claim(9).count == 4);
+  CHECK(two.claim(9).first == 5);
+
+  index_ledger after_flow{3, 5};  // 3 and 4 had come ahead, and 3 is gone
+  after_flow.settle(after_flow.claim(1), 0);
+  after_flow.give_up(3);
+  after_flow.skip_to(9);
+  CHECK(after_flow.claim(8).first == 4);
 }
 
 TEST_CASE("index_ledger: gives every index once, whatever fails, and acknowledges none that was not had") {

@@ -145,6 +145,30 @@ TEST_CASE("connect: speaks plain 004 with a server that closes at the sight of H
 }
 
 TEST_CASE(
+    "connect: says HELLO again to a server that understood it once and then closes at the sight of it") {
+  std::atomic<std::uint8_t> first_request{0};
+  odd_server server{[&](tcp::socket& s, int i) {
+    first_request = read_request(s);
+    if (i != 1) write(s, hello_answer);
+    read_request(s);  // CLOSE
+    if (i < 2) return;
+    write(s, frame_of(0x09, u32(0)));
+    until_closed(s);
+  }};
+  const auto via = connect_to(server.address());
+  const auto before = via->supports();
+  for (int i = 0; i < 2; ++i) {
+    call c;
+    c.request = close_request{*key_stream_id::parse("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")};
+    ask(*via, c);
+    CHECK(c.error == std::errc::connection_reset);
+  }
+  CHECK(close(*via, *key_stream_id::parse("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")) == status::success);
+  CHECK(first_request == 0x40);
+  CHECK(via->supports() == before);
+}
+
+TEST_CASE(
     "connect: completes a call at its deadline when the server stalls, and drops the answer that comes "
     "late") {
   std::promise<void> late;

@@ -132,6 +132,69 @@ TEST_CASE("extension: a closed stream has had everything acknowledged that was r
   CHECK(totals.acknowledged_chunks == 3);
 }
 
+TEST_CASE("prefetch: a closed stream has had everything acknowledged that was returned") {  // R5
+  two_sites sites;
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  ends e = open_both(a, b);
+  REQUIRE(e.alice.prefetch(8));
+  for (int i = 0; i < 3; ++i) CHECK(e.alice.next_key());
+  CHECK(e.alice.close());
+  const auto totals = sites.a->on_manager([](key_manager& m) { return m.totals(); });
+  CHECK(totals.acknowledged_chunks == 3);
+}
+
+TEST_CASE("prefetch: a stream read to its end has had everything acknowledged that was returned") {  // R5
+  two_sites sites;
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  ends e = open_both(a, b);
+  REQUIRE(
+      e.alice.prefetch(1'000));  // more than there will be, so that no credit is given again before the end
+  CHECK(e.alice.next_key());
+  CHECK(e.bob.close());
+  const auto give_up = boot_clock::now() + patience;
+  const auto bound = [&] {
+    return sites.a->on_manager([&](key_manager& m) { return m.stream_balance(e.alice.id()).value().bound; });
+  };
+  // until nothing is under way any more, so that the end has come before the last key is taken
+  for (auto last = bound(); boot_clock::now() < give_up; last = bound()) {
+    std::this_thread::sleep_for(100ms);
+    if (bound() == last) break;
+  }
+  std::uint64_t taken = 1;
+  auto key = e.alice.try_next_key();
+  for (; key; key = e.alice.try_next_key()) ++taken;
+  CHECK(to_status(key.error()) == status::get_key_peer_not_connected);
+  CHECK(e.alice.close());
+  const auto totals = sites.a->on_manager([](key_manager& m) { return m.totals(); });
+  CHECK(totals.acknowledged_chunks == taken);
+  CHECK(totals.discarded_chunks == 0);
+}
+
+TEST_CASE("prefetch: keys are for who resumed the stream, also over the same connection") {  // R3
+  two_sites sites;
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  qos quality;
+  quality.timeout_ms = 2'000;
+  ends e = open_both(a, b, quality);
+  REQUIRE(e.alice.prefetch(8));
+  CHECK(e.alice.next_key());
+  e.alice.detach();
+  auto again = a.open_connect({"qkd://alice@a", "qkd://bob@b", {}, e.alice.id()});
+  REQUIRE(again);
+  REQUIRE(again->prefetch(8));
+  keys got;
+  take(*again, got, 5);
+  for (int i = 0; i < 7; ++i) CHECK(e.alice.next_key());  // those that had come, which nobody else gets
+  for (int i = 0; i < 2; ++i) CHECK(to_status(e.alice.next_key().error()) == status::not_authorized);
+  take(*again, got, 40);
+  { const key_stream gone = std::move(e.alice); }
+  take(*again, got, 80);
+  CHECK(got.rbegin()->first - got.begin()->first == 79);
+}
+
 TEST_CASE("prefetch: keys come ahead, in order, equal at both ends") {
   two_sites sites;
   auto a = client_at(sites.a->address());
@@ -288,6 +351,92 @@ TEST_CASE("extension: nothing is lost or had twice when connections break again 
     MESSAGE("errors seen by the reader: " << broken);
     CHECK(at_a == at_b);
     CHECK(at_a.rbegin()->first == 599);
+  }
+}
+
+TEST_CASE("extension: answers that are there before their turn are bounded, and take nobody else's memory") {
+  two_sites sites{[](net::site_options& o) { o.memory.bytes = std::size_t{15} << 20; }};
+  const auto greedy = connect_to(sites.a->address());
+  open_connect_request request{"qkd://alice@a", "qkd://bob@b"};
+  request.quality.key_chunk_size = 8 * 1024;
+  request.quality.timeout_ms = 60'000;
+  call opened;
+  opened.request = request;
+  ask(*greedy, opened);
+  REQUIRE_FALSE(opened.error);
+  const auto stream = std::get<open_connect_response>(opened.response);
+  get_key_call seventh{stream.stream, 6, 0, 8 * 1024};
+  ask(*greedy, seventh);
+  REQUIRE(seventh.answer().outcome == status::success);
+
+  // the first waits for bob, who does not come; the answers to the others, 14 MB of them, wait for that one
+  call head;
+  head.request = wait_peer_request{stream.stream, 60'000};
+  head.deadline = boot_clock::now() + patience;
+  std::vector<call> others(254);
+  std::vector<call*> all{&head};
+  for (call& c : others) {
+    get_keys_request r;
+    r.stream = stream.stream;
+    r.epoch = stream.epoch;
+    r.count = 7;
+    c.request = r;
+    c.deadline = head.deadline;
+    all.push_back(&c);
+  }
+  greedy->start(all);
+  std::this_thread::sleep_for(200ms);
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  open_connect_request modest{"qkd://carol@a", "qkd://dave@b"};
+  modest.quality.key_chunk_size = 8 * 1024;
+  auto carol = a.open_connect(modest);
+  CHECK_MESSAGE(carol, carol.error().message());
+  if (carol) CHECK(carol->next_key());
+  for (call* const c : all) greedy->cancel(*c);
+}
+
+TEST_CASE("extension: who keeps most answers back has to go, and nobody else") {
+  two_sites sites{[](net::site_options& o) { o.memory.bytes = std::size_t{15} << 20; }};
+  auto bystander = connect_to(sites.a->address());
+  struct greedy {
+    std::shared_ptr<exchange> via;
+    std::vector<call> calls{200};
+  };
+  std::vector<greedy> all(6);  // of 0.9 MB each; 3.75 MB may be parked
+  for (greedy& g : all) {
+    g.via = connect_to(sites.a->address());
+    open_connect_request request{"qkd://alice@a", "qkd://bob@b"};
+    request.quality.key_chunk_size = 8 * 1024;
+    call opened;
+    opened.request = request;
+    ask(*g.via, opened);
+    REQUIRE_FALSE(opened.error);
+    const auto stream = std::get<open_connect_response>(opened.response);
+    REQUIRE(stream.outcome == status::peer_not_connected);
+    get_key_call seventh{stream.stream, 6, 0, 8 * 1024};
+    ask(*g.via, seventh);
+    REQUIRE(seventh.answer().outcome == status::success);
+    std::vector<call*> started;
+    for (call& c : g.calls) {
+      get_keys_request r;
+      r.stream = stream.stream;
+      r.epoch = stream.epoch;
+      r.count = 7;
+      c.request = r;
+      c.deadline = boot_clock::now() + patience;
+      started.push_back(&c);
+    }
+    g.calls[0].request = wait_peer_request{stream.stream, 60'000};
+    g.via->start(started);
+  }
+  CHECK(sites.a->log.has("leaves too many answers unread"));
+  std::this_thread::sleep_for(100ms);
+  CHECK(sites.a->log.count_now("leaves too many answers unread") <= 3);  // 4 of 6 have room
+  const auto opened = open_connect(*bystander);                          // over the connection that it had
+  CHECK(opened.stream != key_stream_id{});
+  for (greedy& g : all) {
+    for (call& c : g.calls) g.via->cancel(c);
   }
 }
 
