@@ -191,6 +191,7 @@ class key_manager final : public key_service {
     open_connect_request request;
     link_id via;
     time_point deadline;
+    std::uint64_t serial = 0;  ///< of the borrow that asks for it; 0: none yet
   };
 
   struct user {
@@ -352,7 +353,7 @@ class key_manager final : public key_service {
     return all > l.lent_bps ? all - l.lent_bps : 0;
   }
   void ask_peer(link& l);
-  void answer_asking(link& l, time_point now);
+  void answer_asking(link& l, std::uint64_t serial, time_point now);
   void give_back(link& l);
   void promise(stream& s, bool here);
   void release_promise(stream& s);

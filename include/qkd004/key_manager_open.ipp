@@ -105,22 +105,26 @@ inline qos_offer key_manager::offer_of(const link& l) const {
 /// Asks the peer for what is missing of its half, for all that wait for it. Clause: D6.
 inline void key_manager::ask_peer(link& l) {
   std::uint64_t needed = l.promised_bps;
-  for (const asking_call& a : asking_) {
-    if (a.via == l.id) needed += a.request.quality.min_bps;
+  for (asking_call& a : asking_) {
+    if (a.via != l.id) continue;
+    needed += a.request.quality.min_bps;
+    a.serial = l.borrow_serial + 1;
   }
   const std::uint64_t half = half_of(l);
   const std::uint64_t own = half > l.lent_bps ? half - l.lent_bps : 0;
   l.asked_bps = std::min(needed > own ? needed - own : 0, half);
   l.asking = true;
-  if (l.at == stage::ready) send(l, peer::borrow{++l.borrow_serial, l.asked_bps});
+  ++l.borrow_serial;
+  if (l.at == stage::ready) send(l, peer::borrow{l.borrow_serial, l.asked_bps});
 }
 
-/// The peer has said what it lends, or never will: those who waited for that get what there is.
-inline void key_manager::answer_asking(link& l, time_point now) {
+/// The peer has said what it lends, or never will: those who waited for that answer, or an earlier one, get what there
+/// is.
+inline void key_manager::answer_asking(link& l, std::uint64_t serial, time_point now) {
   std::list<asking_call> settled;
   for (auto it = asking_.begin(); it != asking_.end();) {
     const auto next = std::next(it);
-    if (it->via == l.id) settled.splice(settled.end(), asking_, it);
+    if (it->via == l.id && it->serial <= serial) settled.splice(settled.end(), asking_, it);
     it = next;
   }
   for (const asking_call& a : settled) open_connect(a.who, a.request, now, a.deadline);
@@ -298,7 +302,9 @@ inline void key_manager::register_first(const route& r, caller who, const open_c
       const std::uint32_t timeout =
           request.quality.timeout_ms == 0 ? qos_defaults::timeout_ms : request.quality.timeout_ms;
       asking_.push_back({who, request, l.id, now + std::chrono::milliseconds{timeout}});
-      return ask_peer(l);
+      // one at a time, or whoever opens faster than the peer answers keeps all others waiting
+      if (!l.asking) ask_peer(l);
+      return;
     }
   }
   if (n.outcome != status::success) {

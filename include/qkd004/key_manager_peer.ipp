@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 namespace qkd004 {
 
@@ -146,7 +147,7 @@ inline void key_manager::become_ready(link& l, time_point now) {
   }
   if (l.version < 2) {
     l.asking = false;
-    answer_asking(l, now);  // there is nobody to ask
+    answer_asking(l, std::numeric_limits<std::uint64_t>::max(), now);  // there is nobody to ask
   } else if (l.asking || l.asked_bps != 0) {
     ask_peer(l);
   }
@@ -166,7 +167,10 @@ inline void key_manager::on(link& l, const peer::lend& m, time_point now) {
   if (m.serial != l.borrow_serial) return;  // asked anew in the meantime
   l.borrowed_bps = std::min(m.total_bps, l.asked_bps);
   l.asking = false;
-  answer_asking(l, now);
+  answer_asking(l, m.serial, now);
+  const bool more =
+      std::any_of(asking_.begin(), asking_.end(), [&l](const asking_call& a) { return a.via == l.id; });
+  if (more) ask_peer(l);  // those who came while the peer was being asked
 }
 
 inline void key_manager::announce(const stream& s) {

@@ -351,6 +351,31 @@ TEST_CASE("key_manager: takes what was lent as still lent when the link comes ba
   CHECK(open_with(w, *w.a, w.conn_a, 100'000)->outcome == status::qos_not_met);
 }
 
+TEST_CASE("key_manager: answers those who wait for the peer's share though others keep asking") {  // D6
+  two_sites w{link_of(1'000'000)};
+  auto r = a_to_b;
+  r.quality.min_bps = 600'000;
+  std::vector<std::uint64_t> tickets;
+  const auto ask = [&] {
+    w.a->manager.open_connect({w.conn_a, ++w.tickets}, r, w.now);
+    tickets.push_back(w.tickets);
+  };
+  ask();
+  for (int i = 0; i < 5; ++i) {
+    ask();  // before the peer has answered the one before
+    w.carry(*w.a, *w.b);
+    ask();
+    w.carry(*w.b, *w.a);
+  }
+  REQUIRE(w.a->answers[tickets[0]].open);
+  CHECK(w.a->answers[tickets[0]].open->outcome == status::peer_not_connected);
+  w.settle();
+  for (std::size_t i = 1; i < tickets.size(); ++i) {
+    REQUIRE(w.a->answers[tickets[i]].open);
+    CHECK(w.a->answers[tickets[i]].open->outcome == status::qos_not_met);  // there is one share only
+  }
+}
+
 TEST_CASE("key_manager: keeps half of the link each when the peer speaks version 1") {  // D6
   two_sites w{link_of(1'000'000)};
   w.cut();
