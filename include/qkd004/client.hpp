@@ -35,6 +35,8 @@ namespace qkd004 {
 /// What OPEN_CONNECT returned, and the key that comes of it. Closes the stream when it goes, unless detach() was
 /// called.
 /// Order of calls: `(next_key | get_key | try_next_key)* close`.
+/// OPEN_CONNECT of the same KSID resumes the stream, and CLOSE does not say of which time: detach() an older object
+/// before it goes, or it closes the stream for the newer one.
 /// Errors of every call that asks the key manager: a status that is not an answer (status.hpp), or the transport's
 /// own error. After an error the same index is asked for again: nothing is skipped that still exists.
 /// Threads: any number may ask for keys; one moves, closes or destroys.
@@ -155,7 +157,7 @@ class key_stream {
     extensions spoken;               ///< wire
     index_ledger ledger;             ///< wire, under the mutex
     std::unique_ptr<key_flow> flow;  ///< wire: prefetch()
-    std::uint32_t ahead = 0;         ///< of which: so many keys may have come and not been taken
+    std::uint32_t ahead = 0;         ///< so many keys of it may have come and not been taken
 
     std::error_code ask(call& c, std::chrono::milliseconds timeout) {
       c.deadline = boot_clock::now() + timeout + grace;
@@ -172,6 +174,21 @@ class key_stream {
       if (!ring) ring = via->ring(opened.stream);
       fast.store(ring.get(), std::memory_order_release);  // pairs with the acquire above
       return ring.get();
+    }
+
+    /// prefetch(): null while it is not wanted, or something below is still to be read: what a flow brings is
+    /// acknowledged up to its end.
+    result<key_flow*> flow_or_begin() {
+      const std::lock_guard lock{mutex};
+      if (!flow && ahead != 0 && ledger.is_whole()) {
+        auto made = via->subscribe(opened, ledger.had_below(), ahead, arena);
+        if (!made) {
+          ahead = 0;
+          return made.error();
+        }
+        flow = std::move(*made);
+      }
+      return flow.get();
     }
 
     index_ledger::run claim(std::uint64_t most) {
@@ -448,10 +465,10 @@ inline key_stream::reply key_stream::ask_for(const index_ledger::run& wanted, st
 /// The next keys, as many as fit where they can be asked for in one call, else one.
 inline result<key_stream::run> key_stream::ask_for_next(std::span<std::byte> out, patience p,
                                                         std::span<key_metadata> metadata) {
-  if (state_->flow) {
+  if (const auto begun = state_->flow_or_begin(); begun && *begun != nullptr) {
     const time_point now = boot_clock::now();
     const auto patient = std::chrono::milliseconds{p == patience::none ? 0U : quality().timeout_ms};
-    const auto got = state_->flow->take(out, metadata, now + patient);
+    const auto got = (*begun)->take(out, metadata, now + patient);
     if (!got.error) return run{got.first, got.count};
     const bool none = p == patience::none && to_status(got.error) == status::timeout;
     return none ? make_error_code(status::insufficient_key) : got.error;
@@ -485,7 +502,7 @@ inline result<key_stream::run> key_stream::next_keys_into(std::span<std::byte> o
     if (!one) return one.error();
     return run{*one, 1};
   }
-  if (state_->flow || state_->spoken.get_keys) return ask_for_next(out, patience::timeout, {});
+  if (state_->spoken.get_keys || state_->spoken.subscribe) return ask_for_next(out, patience::timeout, {});
   return ask_for_many(out);
 }
 
@@ -524,19 +541,16 @@ inline result<key_stream::run> key_stream::ask_for_many(std::span<std::byte> out
 inline result<void> key_stream::prefetch(std::uint32_t keys) {
   if (outcome() == status::qos_not_met) return status::qos_not_met;
   if (!state_->spoken.subscribe || state_->find_ring() != nullptr) return {};
-  std::uint64_t next = state_->had_below();
   if (state_->flow) {
     // what has arrived and was not taken is served again
-    next = state_->flow->position();
+    const std::uint64_t next = state_->flow->position();
     state_->flow.reset();
     const std::lock_guard lock{state_->mutex};
     state_->ledger = index_ledger{next, next + state_->ahead};
   }
-  if (keys == 0) return {};
-  auto made = state_->via->subscribe(state_->opened, next, keys, state_->arena);
-  if (!made) return made.error();
-  state_->flow = std::move(*made);
   state_->ahead = keys;
+  const auto begun = state_->flow_or_begin();
+  if (!begun) return begun.error();
   return {};
 }
 

@@ -85,6 +85,9 @@ class index_ledger {
     return low;
   }
 
+  /// Whether nothing is asked for, and nothing below what comes next is missing.
+  [[nodiscard]] bool is_whole() const noexcept { return again_.empty() && asked_.empty(); }
+
   /// Whether the key manager does not know yet of something that was received.
   [[nodiscard]] bool owes_acknowledgement() const noexcept { return unacknowledged_ && had_below() > told_; }
   void told(std::uint64_t below) noexcept {

@@ -163,8 +163,13 @@ std::vector<std::string> site_core::addresses() {
   return uris;
 }
 
-void site_core::log(log_level level, const std::string& line) const {
-  if (options_.log) options_.log(level, line);
+/// What peers and certificates say of themselves may have any octets: a line stays one line.
+void site_core::log(log_level level, std::string line) const {
+  if (!options_.log) return;
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  options_.log(level, line);
 }
 
 // --- Listeners ---

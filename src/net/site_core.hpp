@@ -36,7 +36,7 @@ class site_core final : public turns, private key_manager::events {
   /// Requires: no self_link.
   [[nodiscard]] key_manager& manager() noexcept { return *manager_; }
   [[nodiscard]] const site_options& options() const noexcept { return options_; }
-  void log(log_level level, const std::string& line) const;
+  void log(log_level level, std::string line) const;
 
   /// \name From connections
   ///@{

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "qkd004/in_process.hpp"
@@ -296,4 +299,84 @@ TEST_CASE("client: goes on at the lowest live index after its keys expired") {
     std::this_thread::sleep_for(200ms);
   }
   CHECK(index >= 128);  // the rest of the first window died unread
+}
+
+namespace {
+
+/// A key manager that has every key at once; key i is 32 octets of the value i.
+class eager_exchange final : public exchange {
+ public:
+  void start(std::span<call* const> calls) override {
+    for (call* const c : calls) {
+      if (std::holds_alternative<open_connect_request>(c->request)) {
+        open_connect_response r;
+        r.quality.key_chunk_size = 32;
+        r.quality.timeout_ms = 1'000;
+        r.epoch = 1;
+        c->response = r;
+      } else if (const auto* several = std::get_if<get_keys_request>(&c->request)) {
+        if (before_answer) std::exchange(before_answer, {})();
+        get_keys_response r;
+        r.outcome = std::exchange(next_outcome, status::success);
+        r.first = several->first;
+        r.chunk_size = 32;
+        c->keys = r.outcome == status::success ? several->count : 0;
+        for (std::uint32_t i = 0; i < c->keys; ++i) {
+          std::memset(c->key_buffer.data() + i * 32, static_cast<int>(several->first + i), 32);
+        }
+        c->response = r;
+      } else if (std::holds_alternative<close_request>(c->request)) {
+        c->response = close_response{};
+      } else {
+        c->response = acknowledge_response{};
+      }
+      c->complete();
+    }
+  }
+  void wait(call&) override {}
+  void cancel(call&) noexcept override {}
+  [[nodiscard]] extensions supports() const override { return {true, true, true, true, true}; }
+  [[nodiscard]] result<std::unique_ptr<key_flow>> subscribe(const open_connect_response&, std::uint64_t first,
+                                                            std::uint32_t, const secret_arena&) override {
+    class flow final : public key_flow {
+     public:
+      explicit flow(std::uint64_t next) : next_{next} {}
+      taken take(std::span<std::byte> out, std::span<key_metadata>, time_point) override {
+        std::memset(out.data(), static_cast<int>(next_), 32);
+        return {{}, next_++, 1};
+      }
+      std::uint64_t position() override { return next_; }
+
+     private:
+      std::uint64_t next_;
+    };
+    subscribed_from.push_back(first);
+    return std::unique_ptr<key_flow>{std::make_unique<flow>(first)};
+  }
+
+  std::function<void()> before_answer;
+  status next_outcome = status::success;
+  std::vector<std::uint64_t> subscribed_from;
+};
+
+}  // namespace
+
+TEST_CASE("key_stream: has keys sent ahead only once nothing below is missing, so that none comes twice") {
+  const auto via = std::make_shared<eager_exchange>();
+  client c{via, secret_arena{}};
+  auto stream = c.open_connect(a_to_b).value();
+  std::vector<std::byte> room(4 * 32);
+  // two readers: the first one's keys are late, the second has those behind them
+  via->before_answer = [&] {
+    std::vector<std::byte> other(4 * 32);
+    CHECK(stream.next_keys_into(other)->first == 4);
+    via->next_outcome = status::timeout;
+  };
+  CHECK(stream.next_keys_into(room).error() == make_error_code(status::timeout));
+  REQUIRE(stream.prefetch(8));
+  CHECK(via->subscribed_from.empty());
+  CHECK(stream.next_keys_into(room)->first == 0);
+  CHECK(stream.next_key()->index == 8);
+  CHECK(via->subscribed_from == std::vector<std::uint64_t>{8});
+  CHECK(stream.next_key()->index == 9);
 }

@@ -118,3 +118,21 @@ TEST_CASE("index_ledger: gives every index once, whatever fails, and acknowledge
     }
   }
 }
+
+TEST_CASE("index_ledger: is whole when nothing is asked for and nothing is missing") {
+  index_ledger l;
+  CHECK(l.is_whole());
+  const auto a = l.claim(2);
+  CHECK_FALSE(l.is_whole());
+  const auto b = l.claim(2);
+  l.settle(b, 2);
+  CHECK_FALSE(l.is_whole());
+  l.settle(a, 1);
+  CHECK_FALSE(l.is_whole());  // 1 is missing, and 2 and 3 were had
+  const auto c = l.claim(9);
+  CHECK(c.first == 1);
+  CHECK(c.count == 1);
+  l.settle(c, 1);
+  CHECK(l.is_whole());
+  CHECK(l.had_below() == 4);
+}

@@ -175,3 +175,20 @@ TEST_CASE("peers: part for good and say why when their key sources are of anothe
   CHECK(sites.b->log.has("no link with peer a"));
   CHECK(sites.a->log.count_now("is up") == 0);
 }
+
+TEST_CASE("peers: have no line of their own in the log, whatever they say") {
+  auto options = site_options_of("b");
+  options.peers.push_back(peer_of("a", "", make_memory_sources().first));
+  running_site site{std::move(options)};
+  raw_socket socket{site.address()};
+  socket.send(hello_of_peer("a", "link", 1));
+  REQUIRE(socket.read());
+  const std::string text = "gone\nsite-a: all is well\x1b[2J";
+  octets fault = u32(1028);
+  fault.push_back(0);
+  fault.push_back(static_cast<std::uint8_t>(text.size()));
+  fault.insert(fault.end(), text.begin(), text.end());
+  socket.send(frame_of(0x8a, fault));
+  CHECK(site.log.has("gone?site-a: all is well?[2J"));
+  CHECK(site.log.count_now("\n") == 0);
+}
