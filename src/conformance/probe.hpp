@@ -18,7 +18,7 @@ namespace qkd004::conformance {
 
 using frame_version = std::array<std::uint8_t, 3>;
 
-/// Clause: wire-forge, frame.
+/// Clause: src/wire/README.md, Frame.
 [[nodiscard]] octets frame_of(frame_version version, std::uint8_t service, const octets& payload);
 /// The eight octets before a payload, whether it has that length or not.
 [[nodiscard]] octets header_of(frame_version version, std::uint8_t service, std::uint32_t length);
