@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that includes point only down the layers.
 
-    doors (capi, bindings/python, src/cli) -> conformance -> client (src/*) -> net
-        -> wire | source | software | store -> core
+    doors (capi, bindings/python, src/cli) -> conformance -> client (src/*) -> net | software
+        -> wire | source | store -> core
 
 A room may include any room below it and itself, never a sibling (wire does not include store). Core headers
 (include/qkd004/*.hpp) need nothing but a compiler: standard library, POSIX and Linux, other core headers.
@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 
-RANK = {"core": 0, "wire": 1, "source": 1, "software": 1, "store": 1, "net": 2, "client": 3,
+RANK = {"core": 0, "wire": 1, "source": 1, "software": 2, "store": 1, "net": 2, "client": 3,
         "conformance": 4, "cli": 5, "capi": 5, "python": 5}
 
 # Which folder is which room; the first that matches counts.
@@ -192,7 +192,7 @@ BROKEN = [
      "not public"),
     ({"src/wire/c.cpp": '#include "../store/c.hpp"\n', "src/store/c.hpp": ""}, "src/wire/c.cpp", 1, "sideways"),
     ({"src/source/c.cpp": '#include "wire/frame.hpp"\n'}, "src/source/c.cpp", 1, "sideways"),
-    ({"src/software/c.cpp": '#include "qkd004/net/tcp.hpp"\n'}, "src/software/c.cpp", 1, "upwards"),
+    ({"src/software/c.cpp": '#include "qkd004/net/tcp.hpp"\n'}, "src/software/c.cpp", 1, "sideways"),
     ({"src/net/c.cpp": '#include "conformance/probe.hpp"\n'}, "src/net/c.cpp", 1, "upwards"),
     ({"src/net/c.cpp": '#include "cli/c.hpp"\n', "src/cli/c.hpp": ""}, "src/net/c.cpp", 1, "upwards"),
     ({"src/net/c.cpp": "#include <boost/beast/http.hpp>\n"}, "src/net/c.cpp", 1, "Beast"),

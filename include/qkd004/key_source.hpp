@@ -6,11 +6,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "qkd004/classical_channel.hpp"
 #include "qkd004/clock.hpp"
+#include "qkd004/key_provenance.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
@@ -53,6 +56,7 @@ using key_source_check = std::array<std::byte, 32>;
 struct key_block {
   std::uint64_t number = 0;  ///< counts from key_source_session::first_block, without a gap
   secret_bytes bytes;        ///< any length above 0, equal at both sites
+  std::shared_ptr<const key_provenance> provenance{};  ///< null: nothing to say
 };
 
 /// Order of calls: `(start poll*)* stop`. A new session forgets what the old one had not handed out: those octets
@@ -64,20 +68,25 @@ class key_source {
 
   [[nodiscard]] virtual const key_source_capabilities& capabilities() const noexcept = 0;
 
-  /// Number of the first block this site could still hand out; 0 where sessions start afresh.
+  /// Number of the first block this site could still hand out; 0 where sessions start afresh. It never falls.
   [[nodiscard]] virtual std::uint64_t position() const noexcept = 0;
 
   /// Begins a session. The key manager compares the value with the peer's before it uses a block.
   [[nodiscard]] virtual result<key_source_check> start(const key_source_session& session, time_point now) = 0;
 
   /// The next block, or none yet; its octets are in `arena`. Never blocks.
-  /// Returns an error when the source is at its end or broken: no block will come in this session.
+  /// Returns protocol_error when the two ends are out of step, or somebody interferes: the key manager gives the
+  /// session up and begins another, as after a restart; any other error when the source is at its end or broken: no
+  /// block will come in this session.
   [[nodiscard]] virtual result<std::optional<key_block>> poll(const secret_arena& arena, time_point now) = 0;
 
   /// When poll() may have more, after it had none.
   [[nodiscard]] virtual time_point ready_at(time_point now) const noexcept = 0;
 
   virtual void stop() noexcept = 0;
+
+  /// This end of its classical channel, which lives as long as the source; null: it needs none.
+  [[nodiscard]] virtual classical_channel* channel() noexcept { return nullptr; }
 
  protected:
   key_source() = default;

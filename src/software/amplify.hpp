@@ -1,0 +1,23 @@
+// amplify: privacy amplification: a Toeplitz matrix over GF(2) times the key, exact, by carry-less multiplication.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "software/bits.hpp"
+
+namespace qkd004::software {
+
+/// Bits of the seed of an l x n Toeplitz matrix.
+[[nodiscard]] constexpr std::size_t toeplitz_seed_bits(std::size_t n, std::size_t l) noexcept {
+  return n == 0 || l == 0 ? 0 : n + l - 1;
+}
+
+/// Bit i of the result is the sum over j of seed bit (n - 1 + i - j) and key bit j: coefficients n - 1 to n + l - 2 of
+/// the product of both as polynomials over GF(2).
+/// Requires: seed has (toeplitz_seed_bits(n, l) + 63) / 64 words or more, of which bits past the last do not count.
+[[nodiscard]] bits amplify(const bits& key, std::span<const std::uint64_t> seed, std::size_t l);
+
+}  // namespace qkd004::software
