@@ -78,15 +78,8 @@ inline constexpr double brightest = 1.5;  ///< photons of a signal; more never p
   for (const auto& start : starts) {
     decoy_shares x;
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = detail::unbounded(start[i]);
-    const auto found = nelder_mead(cost, x, {.step = 0.5, .tolerance = 1e-6, .evaluations = 400});
+    const auto found = nelder_mead(cost, x, {.step = 0.5, .tolerance = 1e-9, .evaluations = 800});
     if (found.value < best.value) best = found;
-  }
-  // a fresh simplex frees one that has collapsed
-  for (int i = 0; i < 10; ++i) {
-    const double before = best.value;
-    const auto found = nelder_mead(cost, best.at, {.step = 0.3, .tolerance = 1e-10, .evaluations = 1000});
-    if (found.value < best.value) best = found;
-    if (before - best.value < 1e-7) break;
   }
   const decoy_bb84 s = at(best.at);
   const key_forecast f = forecast_key(s, plan);

@@ -31,6 +31,8 @@ struct key_bound {
 
 namespace detail {
 
+[[nodiscard]] inline bool is_probability(double p) noexcept { return p > 0 && p < 1; }
+
 /// Probability that Alice sends n photons (0 or 1), over all intensities: tau_n.
 [[nodiscard]] inline double photon_probability(const decoy_bb84& s, std::size_t n) noexcept {
   double sum = 0;
@@ -39,23 +41,6 @@ namespace detail {
     sum += i.probability * std::exp(-i.mean_photons) * (n == 0 ? 1 : i.mean_photons);
   }
   return sum;
-}
-
-[[nodiscard]] inline bool is_probability(double p) noexcept { return p > 0 && p < 1; }
-
-/// Whether a proof holds for such a system. What is not a number fails every comparison.
-[[nodiscard]] inline bool is_provable(const decoy_bb84& s) noexcept {
-  double sum = 0;
-  for (std::size_t k = 0; k < s.intensity_count(); ++k) {
-    const auto& i = s.intensities[k];
-    if (!is_probability(i.probability) || !(i.mean_photons >= 0 && i.mean_photons < 100)) return false;
-    sum += i.probability;
-  }
-  const double mu1 = s.intensities[0].mean_photons;
-  const double mu2 = s.intensities[1].mean_photons;
-  const double mu3 = s.intensity_count() == 3 ? s.intensities[2].mean_photons : 0;
-  return std::abs(sum - 1) < 1e-6 && mu1 > mu2 + mu3 && mu2 > mu3 && is_probability(s.eps_sec) &&
-         is_probability(s.eps_cor);
 }
 
 /// Whether there is a block that counts so: nothing negative, no more errors than bits, exact as real numbers.
@@ -75,5 +60,22 @@ namespace detail {
 }
 
 }  // namespace detail
+
+/// Whether the system's proof holds for its intensities, their probabilities, eps_sec and eps_cor: mu1 > mu2 + mu3 and
+/// mu2 > mu3 >= 0, where w24 has no mu3; all of them are sent, and nothing else.
+[[nodiscard]] inline bool is_provable(const decoy_bb84& s) noexcept {
+  double sum = 0;  // and below: what is not a number fails every comparison
+  for (std::size_t k = 0; k < s.intensity_count(); ++k) {
+    const auto& i = s.intensities[k];
+    if (!detail::is_probability(i.probability) || !(i.mean_photons >= 0 && i.mean_photons < 100))
+      return false;
+    sum += i.probability;
+  }
+  const double mu1 = s.intensities[0].mean_photons;
+  const double mu2 = s.intensities[1].mean_photons;
+  const double mu3 = s.intensity_count() == 3 ? s.intensities[2].mean_photons : 0;
+  return std::abs(sum - 1) < 1e-6 && mu1 > mu2 + mu3 && mu2 > mu3 && detail::is_probability(s.eps_sec) &&
+         detail::is_probability(s.eps_cor);
+}
 
 }  // namespace qkd004

@@ -51,7 +51,7 @@ struct key_forecast {
   }
   const double rate = f.bound.length / f.pulses;
   const bool is_some = is_endless ? rate > 0 : f.bound.length >= 1;  // no block has half a bit
-  if (std::isfinite(rate) && is_some) f.per_pulse = rate;
+  if (is_some) f.per_pulse = rate;
   return f;
 }
 

@@ -16,6 +16,7 @@
 #include "cli/rate_curve.hpp"
 #include "cli/rate_plot.hpp"
 #include "cli/rate_reference.hpp"
+#include "qkd004/key_bound.hpp"
 
 namespace qkd004::cli {
 
@@ -152,7 +153,7 @@ asked read(const rate_options& o) {
   }
   a.question.range = *range;
   a.question.settings = o.is_fixed || !how->has_blocks ? rate_settings::fixed : rate_settings::optimised;
-  if (how->has_blocks && !detail::is_provable(a.question.how.system)) {
+  if (how->has_blocks && !is_provable(a.question.how.system)) {
     return refuse(
         "there is no proof for such intensities and probabilities: the strongest is more than the others "
         "together, "

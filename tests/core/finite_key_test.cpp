@@ -11,9 +11,10 @@
 #include <random>
 
 #include "qkd004/key_forecast.hpp"
+#include "relative.hpp"
 
 using namespace qkd004;
-using doctest::Approx;
+using test::relative;
 
 namespace {
 
@@ -49,6 +50,7 @@ TEST_CASE("finite key: is the bound rounded down, and nothing when that is below
   CHECK(secret_bits({.length = 1}) == 1);
   CHECK(secret_bits({.length = 0.999}) == 0);
   CHECK(secret_bits({.length = -1e9}) == 0);
+  CHECK(secret_bits({.length = 1e19}) == 0);  // no block is so large
   CHECK(secret_bits({.length = not_a_number}) == 0);
   CHECK(secret_bits({.length = infinity}) == 0);
   CHECK(secret_bits({}) == 0);
@@ -137,6 +139,20 @@ TEST_CASE("finite key: is never more than the block, whatever is counted") {
   }
 }
 
+TEST_CASE("finite key: is nothing when more was disclosed than there is a number for") {
+  for (const auto proof : proofs) {
+    const auto s = system_of(proof);
+    const auto counts = expected_statistics(s, 1e7);
+    REQUIRE(bound_key(s, counts, 0).length > 0);
+    for (const double leak : {infinity, not_a_number, -1.0}) {
+      INFO(leak);
+      CHECK(bound_key(s, counts, leak).length <= 0);
+      CHECK(std::isfinite(bound_key(s, counts, leak).length));
+      CHECK(bound_key_asymptotic(s, counts, leak).length == 0);
+    }
+  }
+}
+
 TEST_CASE("finite key: agrees with its own eps_sec when that is given for each secret bit") {
   for (const auto proof : proofs) {
     auto s = system_of(proof);
@@ -145,7 +161,7 @@ TEST_CASE("finite key: agrees with its own eps_sec when that is given for each s
     const auto bound = bound_key_per_bit(s, counts, leak, 1e-15);
     REQUIRE(bound.length > 1000);
     s.eps_sec = 1e-15 * bound.length;
-    CHECK(bound_key(s, counts, leak).length == Approx(bound.length).epsilon(1e-8));
+    CHECK(bound_key(s, counts, leak).length == relative(bound.length, 1e-8));
   }
 }
 
@@ -164,6 +180,8 @@ TEST_CASE("key forecast: has no key for a plan that cannot be") {
     const auto f = forecast_key(s, {.block_bits = wrong});
     CHECK_FALSE(f.has_key());
     CHECK(f.per_pulse == 0);
+    CHECK(std::isfinite(f.bound.length));
+    CHECK((wrong > 0 || f.pulses == 0));
   }
   CHECK_FALSE(forecast_key(s, {.pulses = infinity}).has_key());
   CHECK_FALSE(forecast_key(s, {.f_ec = not_a_number}).has_key());
