@@ -81,37 +81,75 @@ struct pulse_response {
   return r;
 }
 
-/// Detections per pulse, whatever the bases. A detector that is blind for t pulses after each count makes r of the
-/// r0 = half of all clicks that it would otherwise have: r = r0 / (1 + r0 t), for each of two detectors.
-[[nodiscard]] inline double detection_probability(const decoy_bb84& s) noexcept {
+namespace detail {
+
+/// Detections per pulse, were no detector ever blind.
+[[nodiscard]] inline double free_detection_probability(const decoy_bb84& s) noexcept {
   double all = 0;
   for (std::size_t k = 0; k < s.intensity_count(); ++k) {
     all += s.intensities[k].probability * respond(s, s.intensities[k].mean_photons).detection;
   }
-  return all / (1 + all / 2 * s.dead_pulses);
+  return all;
+}
+
+/// What dead time makes of a system. Detectors are four, two for each basis, as behind a passive choice: of r0 counts per
+/// pulse one that is blind for t pulses after each makes r0 / (1 + r0 t). After-pulses come of clicks that were seen, when
+/// the detector sees again, and then have to be seen themselves.
+struct detector_load {
+  decoy_bb84 free;  ///< the system with detectors that are never blind, and so many after-pulses as are left
+  double seeing_x = 1;  ///< the part of the pulses at which a detector of the X basis is not blind
+  double seeing_z = 1;
+};
+
+[[nodiscard]] inline detector_load load_of(const decoy_bb84& s) noexcept {
+  detector_load l{s};
+  if (s.dead_pulses == 0) return l;
+  double seeing = 1;
+  // each round is off by less than after-pulses are likely times what the one before was
+  for (int i = 0; i < 50; ++i) {
+    l.free.afterpulse = s.afterpulse * seeing;
+    const double counts = free_detection_probability(l.free) / 2 * s.dead_pulses;
+    l.seeing_x = 1 / (1 + s.x_basis * counts);
+    l.seeing_z = 1 / (1 + (1 - s.x_basis) * counts);
+    const double before = seeing;
+    seeing = s.x_basis * l.seeing_x + (1 - s.x_basis) * l.seeing_z;
+    if (std::abs(seeing - before) <= 1e-12 * seeing) break;
+  }
+  return l;
+}
+
+}  // namespace detail
+
+/// Detections per pulse, whatever the bases.
+[[nodiscard]] inline double detection_probability(const decoy_bb84& s) noexcept {
+  const auto l = detail::load_of(s);
+  return detail::free_detection_probability(l.free) * (s.x_basis * l.seeing_x + (1 - s.x_basis) * l.seeing_z);
+}
+
+/// Sifted bits of the X basis per pulse.
+[[nodiscard]] inline double sifted_probability(const decoy_bb84& s) noexcept {
+  const auto l = detail::load_of(s);
+  return s.x_basis * s.x_basis * detail::free_detection_probability(l.free) * l.seeing_x;
 }
 
 /// Pulses that Alice is expected to send until there are `block_bits` sifted bits of the X basis.
 [[nodiscard]] inline double expected_pulses(const decoy_bb84& s, double block_bits) noexcept {
-  return block_bits / (s.x_basis * s.x_basis * detection_probability(s));
+  return block_bits / sifted_probability(s);
 }
 
-/// What a block of `block_bits` sifted bits of the X basis is expected to come with. Dead time makes it later and not
-/// otherwise.
+/// What a block of `block_bits` sifted bits of the X basis is expected to come with.
 [[nodiscard]] inline decoy_statistics expected_statistics(const decoy_bb84& s, double block_bits) noexcept {
-  std::array<pulse_response, 3> response{};
-  double detections = 0;
-  for (std::size_t k = 0; k < s.intensity_count(); ++k) {
-    response[k] = respond(s, s.intensities[k].mean_photons);
-    detections += s.intensities[k].probability * response[k].detection;
-  }
-  const double unsifted = block_bits / detections;  // pulses, were every one in X and no detector ever blind
-  const double z_per_x = (1 - s.x_basis) * (1 - s.x_basis) / (s.x_basis * s.x_basis);
+  const auto l = detail::load_of(s);
+  const double of_x = block_bits / detail::free_detection_probability(l.free);
+  const double z_basis = 1 - s.x_basis;
+  const double z_per_x = z_basis * z_basis * l.seeing_z / (s.x_basis * s.x_basis * l.seeing_x);
   decoy_statistics e;
   for (std::size_t k = 0; k < s.intensity_count(); ++k) {
-    const double pulses = unsifted * s.intensities[k].probability;
-    e.n_x[k] = pulses * response[k].detection;
-    e.m_x[k] = pulses * response[k].error;
+    const auto response = respond(l.free, s.intensities[k].mean_photons);
+    const double seen =
+        of_x * s.intensities[k].probability;  // pulses of this kind, both in X and no detector blind
+    e.n_x[k] = seen * response.detection;
+    e.m_x[k] = seen * response.error;
     e.n_z[k] = e.n_x[k] * z_per_x;
     e.m_z[k] = e.m_x[k] * z_per_x;
   }

@@ -36,7 +36,7 @@ struct key_forecast {
 [[nodiscard]] inline key_forecast forecast_key(const decoy_bb84& s, const block_plan& plan) noexcept {
   const bool is_endless = plan.pulses <= 0 && std::isinf(plan.block_bits);
   double bits = is_endless ? 1 : plan.block_bits;
-  if (plan.pulses > 0) bits = plan.pulses * s.x_basis * s.x_basis * detection_probability(s);
+  if (plan.pulses > 0) bits = plan.pulses * sifted_probability(s);
   key_forecast f;
   if (!(bits > 0)) return f;
   f.counts = expected_statistics(s, bits);

@@ -62,16 +62,58 @@ TEST_CASE("channel: expects a block of the size asked for, in the shares of inte
   CHECK(pulses * 0.87 * 0.87 * detection_probability(s) == relative(1e6, 1e-9));
 }
 
-TEST_CASE("channel: takes longer for a block and counts the same when detectors have dead time") {
+TEST_CASE("channel: takes longer for a block when detectors have dead time, most where they see most") {
   decoy_bb84 s;
   s.km = 0;
-  const double r0 = detection_probability(s) / 2;  // of one of two detectors
+  s.afterpulse = 0;
+  const double all = detection_probability(s);
   const double without = expected_pulses(s, 1e6);
   const auto counted = expected_statistics(s, 1e6);
   s.dead_pulses = 100;
-  CHECK(detection_probability(s) == relative(2 * r0 / (1 + 100 * r0), 1e-9));
-  CHECK(expected_pulses(s, 1e6) == relative(without * (1 + 100 * r0), 1e-9));
-  CHECK(expected_statistics(s, 1e6).n_z == counted.n_z);
+  // of four detectors two share a basis
+  const double x = 1 / (1 + 100 * 0.87 * all / 2);
+  const double z = 1 / (1 + 100 * 0.13 * all / 2);
+  CHECK(detection_probability(s) == relative(all * (0.87 * x + 0.13 * z), 1e-9));
+  CHECK(sifted_probability(s) == relative(0.87 * 0.87 * all * x, 1e-9));
+  CHECK(expected_pulses(s, 1e6) == relative(without / x, 1e-9));
+  const auto e = expected_statistics(s, 1e6);
+  for (std::size_t k = 0; k < 3; ++k) {
+    CHECK(e.n_x[k] == relative(counted.n_x[k], 1e-9));
+    CHECK(e.m_x[k] == relative(counted.m_x[k], 1e-9));
+    CHECK(e.n_z[k] == relative(counted.n_z[k] * z / x, 1e-9));
+    CHECK(e.m_z[k] == relative(counted.m_z[k] * z / x, 1e-9));
+  }
+}
+
+TEST_CASE("channel: sees fewer after-pulses when detectors have dead time") {
+  // both bases alike, so that all detectors see the same part of the pulses, and one equation says which
+  decoy_bb84 s;
+  s.km = 0;
+  s.x_basis = 0.5;
+  s.misalignment = 0;
+  s.dark_count = 0;
+  s.afterpulse = 0;
+  const double clicks = detection_probability(s);
+  s.afterpulse = 0.3;
+  s.dead_pulses = 200;
+  const double counts = detection_probability(s) / clicks;  // of a click, with its after-pulses
+  // every second after-pulse is wrong, and nothing else
+  const double part = 2 * expected_statistics(s, 1e6).qber();
+  const double seen = counts * (1 - part);
+  CHECK(part / (1 - part) == relative(0.3 * seen, 1e-9));
+  CHECK(seen == relative(1 / (1 + 200 * clicks / 4 * (1 + 0.3 * seen)), 1e-9));
+  CHECK(seen < 0.5);
+}
+
+TEST_CASE("channel: counts once in a dead time when there is always light") {
+  decoy_bb84 s;
+  s.km = 0;
+  s.efficiency = 1;
+  s.afterpulse = 0;
+  s.dark_count = 0;
+  s.intensities = {{{50, 0.4}, {40, 0.45}, {30, 0.15}}};
+  s.dead_pulses = 1'000'000;
+  CHECK(detection_probability(s) == relative(4.0 / 1'000'000, 1e-4));  // four detectors
 }
 
 TEST_CASE("channel: rounds to whole counts and gives them back as they are") {
