@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "cli/certs.hpp"
@@ -17,6 +18,7 @@
 #include "cli/exit_code.hpp"
 #include "cli/open_get_close.hpp"
 #include "cli/print.hpp"
+#include "cli/rate.hpp"
 #include "cli/secret.hpp"
 #include "cli/serve.hpp"
 #include "qkd004/metadata.hpp"
@@ -114,6 +116,7 @@ struct command_line {
   std::size_t qos_seconds = demo_qos_options{}.seconds;
   application_options application;
   doctor_options doctor;
+  rate_options forecast;
 
   command_line() {
     app.set_version_flag("--version", std::string{"qkd004 " QKD004_VERSION_STRING});
@@ -129,6 +132,7 @@ struct command_line {
     add_demo();
     add_demo_application();
     add_doctor();
+    add_rate();
   }
   command_line(const command_line&) = delete;
   command_line& operator=(const command_line&) = delete;
@@ -379,6 +383,84 @@ struct command_line {
         "keys that nobody else uses, and shows none. FAIL is a mandatory case, ADVISORY is one in which\n"
         "the standard is silent. Exit code 0: every mandatory case passed.",
         "doctor qkd004://127.0.0.1:25575 --peer qkd004://127.0.0.1:25576");
+  }
+
+  void add_rate() {
+    CLI::App& c =
+        add("rate", "What key rate a decoy-state BB84 system is expected to have over distance: a model",
+            [this] { return cli::rate(forecast); });
+    c.add_option("--model", forecast.model,
+                 "lim14 (two decoys), w24 (one), or for endless blocks gys, gys-infinite")
+        ->type_name("NAME")
+        ->default_str(forecast.model);
+    c.add_option("--km", forecast.km, "distances, within 0 and 1000")
+        ->type_name("FROM:TO:STEP")
+        ->default_str(forecast.km);
+    auto* const bits =
+        c.add_option("--block-bits", forecast.block_bits,
+                     "sifted bits of a block, such as 1e7, or inf; a curve for each, with commas")
+            ->delimiter(',')
+            ->allow_extra_args(false)
+            ->type_name("N,...")
+            ->default_str("1e7");
+    c.add_option("--pulses", forecast.pulses, "instead: how many pulses a block is made of")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->excludes(bits)
+        ->type_name("N,...");
+    c.add_flag("!--optimise,--fixed", forecast.is_fixed,
+               "the best basis, intensities and probabilities at each distance (default), or as they are");
+    c.add_option("--pulse-rate", forecast.pulse_rate, "pulses per second: says bit/s, too")->type_name("HZ");
+    c.add_flag("--json", forecast.json, "one JSON object on standard output");
+    c.add_option("--plot", forecast.plot, "write the curves as a picture, too")
+
+        ->type_name("FILE.svg");
+    add_system(c);
+    end_help(
+        c,
+        "Without options of a system it is the one that the model was published with, at an eps_sec of "
+        "1e-15\n"
+        "for each secret bit (lim14) or 1e-12 for a block (w24). Where known, rates and reaches that others\n"
+        "found are shown beside. Nothing is measured, and no key is made.",
+        "rate --km 0:200:10 --block-bits 1e5,1e7,1e9 --plot rate.svg");
+  }
+
+  /// Options in place of what the model's publication has.
+  void add_system(CLI::App& c) {
+    const std::string group = "System";
+    const auto number = [&](const std::string& name, std::optional<double>& value, const std::string& what,
+                            const std::string& unit) {
+      c.add_option(name, value, what)->type_name(unit)->group(group);
+    };
+    number("--loss", forecast.loss_db_per_km, "of the fibre", "DB/KM");
+    number("--efficiency", forecast.efficiency, "of the receiver with its loss, 0 to 1", "P");
+    number("--dark-count", forecast.dark_count, "probability, for a pulse and a detector", "P");
+    number("--afterpulse", forecast.afterpulse, "probability, after each click", "P");
+    number("--misalignment", forecast.misalignment, "probability that a photon is taken for the other bit",
+           "P");
+    c.add_option("--dead-pulses", forecast.dead_pulses, "for so many a detector is blind after a click")
+        ->type_name("N")
+        ->group(group);
+    number("--x-basis", forecast.x_basis, "probability of the basis that makes key", "P");
+    c.add_option("--intensities", forecast.intensities,
+                 "mean photons, strongest first; the last stays when optimised")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->type_name("MU,...")
+        ->group(group);
+    c.add_option("--probabilities", forecast.probabilities, "of these, without the last")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->type_name("P,...")
+        ->group(group);
+    number("--f-ec", forecast.f_ec, "what reconciliation discloses, over the Shannon limit", "F");
+    auto* const eps_sec =
+        c.add_option("--eps-sec", forecast.eps_sec, "secrecy of each block")->type_name("E")->group(group);
+    c.add_option("--eps-per-bit", forecast.eps_per_bit, "instead: secrecy for each secret bit of it")
+        ->excludes(eps_sec)
+        ->type_name("E")
+        ->group(group);
+    number("--eps-cor", forecast.eps_cor, "correctness of each block", "E");
   }
 };
 

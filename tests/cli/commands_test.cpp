@@ -58,7 +58,7 @@ class deaf_port {
 
 TEST_CASE("program: prints version and help when asked") {
   CHECK(run({"--version"}).out == "qkd004 0.1.0\n");
-  for (const char* command : {"serve", "open", "get", "close", "secret", "certs", "demo"}) {
+  for (const char* command : {"serve", "open", "get", "close", "secret", "certs", "demo", "rate"}) {
     INFO(command);
     const auto help = run({command, "--help"});
     CHECK(help.code == 0);
