@@ -133,20 +133,17 @@ std::error_code overwrite(int descriptor, std::uint64_t from, std::uint64_t to) 
   return {};
 }
 
-bool all_zeros(std::span<const std::byte> octets) noexcept {
-  return std::all_of(octets.begin(), octets.end(), [](std::byte octet) { return octet == std::byte{0}; });
-}
-
 /// Overwrites what is not zero between the positions: what a crash has left there.
 std::error_code overwrite_remains(int descriptor, std::uint64_t from, std::uint64_t to) noexcept {
-  std::array<std::byte, 64 * 1024> found;
+  std::array<std::byte, zeros.size()> found;
   std::error_code error;
   while (from < to && !error) {
     const auto now = std::span{found}.first(std::min<std::uint64_t>(found.size(), to - from));
     error = in_ring(now, from, [&](auto octets, std::uint64_t place) {
       return source::read_at(descriptor, octets, place);
     });
-    if (!error && !all_zeros(now)) error = overwrite(descriptor, from, from + now.size());
+    if (!error && std::memcmp(now.data(), zeros.data(), now.size()) != 0)
+      error = overwrite(descriptor, from, from + now.size());
     from += now.size();
   }
   wipe(found.data(), found.size());
@@ -180,7 +177,10 @@ result<secret_bytes> read_bootstrap(const complaint& complain, const secret_aren
   if (const auto error = source::read_at(file->descriptor.get(), octets->span(), 0)) {
     return complain(error, "read: " + error.message());
   }
-  if (all_zeros(octets->span())) return complain(invalid(), "is nothing but zeros");
+  const auto& found = octets->span();
+  if (std::all_of(found.begin(), found.end(), [](std::byte octet) { return octet == std::byte{0}; })) {
+    return complain(invalid(), "is nothing but zeros");
+  }
   return octets;
 }
 

@@ -2,7 +2,7 @@
 #include "software/auth_pool.hpp"
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -328,15 +328,52 @@ TEST_CASE("auth_pool: has stored what a session began with when the process is k
   int ended = 0;
   REQUIRE(::waitpid(child, &ended, 0) == child);
   REQUIRE(WIFSIGNALED(ended));
-  CHECK(all_left_is_right(here));
-  const auto pool = here.opened();
-  CHECK(pool.position() == 300);
-  CHECK(pool.end() == 1500);
   // nor is anything else in the file
   std::string expected(most_pool_octets, '\0');
   const auto live = text_of_sequence(300, 1500);
   std::copy(live.begin(), live.end(), expected.begin() + 300);
   CHECK(same(text_of_file(here.path).substr(ring_place), expected));
+  CHECK(all_left_is_right(here));
+  const auto pool = here.opened();
+  CHECK(pool.position() == 300);
+  CHECK(pool.end() == 1500);
+}
+
+TEST_CASE("auth_pool: overwrites what is no pad any more when a crash has left it in the file") {
+  const site here;
+  {
+    auto pool = here.opened();
+    CHECK(takes_what_is_next(pool, 100));
+  }
+  const auto good = text_of_file(here.path);
+  auto text = good;
+  const auto used = text_of_sequence(0, 100);
+  std::copy(used.begin(), used.end(), text.begin() + ring_place);
+  text[ring_place + bootstrap_octets] = 'x';
+  text.back() = 'x';
+  overwrite_file(here.path, text);
+  const auto pool = here.opened();
+  CHECK(same(text_of_file(here.path), good));
+}
+
+TEST_CASE("auth_pool: has no pad in memory any more when it was taken or given up") {
+  const auto arena = site::arena_of(1 << 20);
+  auto bootstrap = bootstrap_of(arena, 600);
+  const std::byte* const memory = bootstrap.data();
+  auto pool = auth_pool::in_memory(std::move(bootstrap));
+  REQUIRE(pool);
+  CHECK(takes_what_is_next(*pool, 100));
+  REQUIRE(pool->begin_session(200, 500));
+  std::vector<std::byte> expected(600);
+  const auto left = sequence(200, 500);
+  std::copy(left.begin(), left.end(), expected.begin() + 200);
+  CHECK(std::equal(expected.begin(), expected.end(), memory));
+  CHECK(takes_what_is_next(*pool, 290));
+  CHECK(appends_what_follows(*pool, 150));  // moves what is left to the front
+  expected.assign(600, std::byte{0});
+  const auto moved = sequence(490, 650);
+  std::copy(moved.begin(), moved.end(), expected.begin());
+  CHECK(std::equal(expected.begin(), expected.end(), memory));
 }
 
 namespace {
@@ -384,7 +421,7 @@ TEST_CASE("auth_pool: never goes back when its process is killed at any moment")
   std::mt19937_64 random{seed};
   std::uint64_t before = 0;
   int early = 0;
-  for (int trial = 0; trial < 400; ++trial) {
+  for (int trial = 0; trial < 300; ++trial) {
     INFO("seed ", seed, ", trial ", trial);
     const std::uint64_t child_seed = random();
     told.steps = 0;
@@ -395,7 +432,7 @@ TEST_CASE("auth_pool: never goes back when its process is killed at any moment")
       ::_exit(1);
     }
     const std::uint64_t most_steps =
-        random() % 4 == 0 ? 0 : random() % 300;  // 0: perhaps in the midst of opening or making the file
+        random() % 4 == 0 ? 0 : random() % 150;  // 0: perhaps in the midst of opening or making the file
     while (told.steps < most_steps && told.wrong == 0) {}
     for (auto spins = random() % 100'000; spins > 0; --spins) asm volatile("");
     ::kill(child, SIGKILL);
@@ -413,8 +450,8 @@ TEST_CASE("auth_pool: never goes back when its process is killed at any moment")
     REQUIRE(pool.position() <= std::max<std::uint64_t>(told.taken, before) + 3400 / 8 + 150);
     before = pool.position();
   }
-  CHECK(before > 100'000);
-  CHECK(early > 50);
+  CHECK(before > 50'000);
+  CHECK(early > 40);
   ::munmap(shared, sizeof(progress));
 }
 
@@ -602,6 +639,15 @@ TEST_CASE("auth_pool: is made by one process when many make it at once") {
     CHECK(pool.position() == made * 100);
     CHECK_FALSE(std::filesystem::exists(here.path + ".new"));
   }
+}
+
+TEST_CASE("auth_pool: does not take the place of what has its name when that came to be in between") {
+  // a link to nothing is not there when one looks, and is when one gives its name to a file
+  const site here;
+  std::filesystem::create_symlink(here.folder / "nothing", here.path);
+  CHECK(here.refused("No such file") == std::errc::no_such_file_or_directory);
+  CHECK(std::filesystem::is_symlink(here.path));
+  CHECK_FALSE(std::filesystem::exists(here.path + ".new"));
 }
 
 TEST_CASE("auth_pool: is made anew when it was left half made") {
