@@ -441,8 +441,8 @@ result<void> auth_pool::begin_session(std::uint64_t position, std::uint64_t end)
   auto& s = *state_;
   if (s.forked()) return status::no_qkd_connection;
   if (position > end) return status::invalid_argument;
-  const state::places to{std::max(position, s.position), std::max(position, s.position),
-                         std::min(end, s.end)};
+  const std::uint64_t higher = std::max(position, s.position);
+  const state::places to{higher, higher, std::min(end, s.end)};
   if (to.position >= to.end) return status::invalid_argument;
   if (s.in_file()) {
     if (const auto error = s.store(to)) return error;
