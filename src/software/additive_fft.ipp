@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The additive FFT over whatever vector an implementation has. Included by one source file for each set of
+// instructions, inside its unnamed namespace, because a template cannot take a target from its parameter. Before it:
+//   QKD004_TARGET                       attributes of every function
+//   vec, lanes                          a vector of that many octet groups of 8; has ^
+//   load(p), store(p, v)                at any address
+//   narrow_multiplier, wide_multiplier  (index) multiply by point(index); narrow: index < 256
+//   lane_multiplier                     (index, step): lane q multiplies by point(index + step * q)
+//   product(multiplier, pair)
+//   octet_products(vec, vec), delta_products(vec)
+//   transpose(pair[lanes])              lane j of vector i <-> lane i of vector j
+//   expand(words, spectrum, count)      words to their values; contract(spectrum, low, high, count) back
+//   to_novel_16(words), from_novel_16(words)
+
+// --- Change of basis -----------------------------------------------------------------------------
+//
+// From 1, x, x^2, .. to the products of s_j(x) over the set bits j of i, where s_j vanishes at the first 2^j points.
+// With e a power of two, s_e(x) = x^(2^e) + x, and s_(e + j)(x) = s_j(s_e(x)): write the polynomial in powers of s_e
+// (the generalised Taylor expansion of Gao and Mateer, 2010), then convert its coefficients, which are polynomials of
+// degree below 2^e, and the polynomial in s_e itself. All of it is addition of words.
+
+QKD004_TARGET inline void add_range(std::uint64_t* to, const std::uint64_t* from,
+                                    std::size_t count) noexcept {
+  std::size_t i = 0;
+  for (; i + lanes <= count; i += lanes) store(to + i, load(to + i) ^ load(from + i));
+  for (; i < count; ++i) to[i] ^= from[i];
+}
+
+/// f = f0 + f1 x^half, half = 2^(log - 1), becomes g0 + g1 s_e^t with half = t 2^e, and so do g0 and g1.
+/// An element is `stride` words.
+QKD004_TARGET void expand_in_powers(std::uint64_t* words, unsigned log, unsigned e,
+                                    std::size_t stride) noexcept {
+  const std::size_t half = stride << (log - 1);
+  const std::size_t t = half >> e;
+  add_range(words + half, words + 2 * half - t, t);
+  add_range(words + t, words + half, half - t);
+  if (log - 1 == e) return;
+  expand_in_powers(words, log - 1, e, stride);
+  expand_in_powers(words + half, log - 1, e, stride);
+}
+
+QKD004_TARGET void collect_powers(std::uint64_t* words, unsigned log, unsigned e,
+                                  std::size_t stride) noexcept {
+  const std::size_t half = stride << (log - 1);
+  const std::size_t t = half >> e;
+  if (log - 1 != e) {
+    collect_powers(words, log - 1, e, stride);
+    collect_powers(words + half, log - 1, e, stride);
+  }
+  add_range(words + t, words + half, half - t);
+  add_range(words + half, words + 2 * half - t, t);
+}
+
+/// The largest power of two below log.
+constexpr unsigned split_of(unsigned log) noexcept { return log > 8 ? 8 : log > 4 ? 4 : log > 2 ? 2 : 1; }
+
+QKD004_TARGET void to_novel(std::uint64_t* words, unsigned log, std::size_t stride) noexcept {
+  if (log < 2) return;
+  if (log == 4 && stride == 1) return to_novel_16(words);
+  const unsigned e = split_of(log);
+  expand_in_powers(words, log, e, stride);
+  to_novel(words, log - e, stride << e);
+  for (std::size_t i = 0; i < std::size_t{1} << (log - e); ++i)
+    to_novel(words + i * (stride << e), e, stride);
+}
+
+QKD004_TARGET void from_novel(std::uint64_t* words, unsigned log, std::size_t stride) noexcept {
+  if (log < 2) return;
+  if (log == 4 && stride == 1) return from_novel_16(words);
+  const unsigned e = split_of(log);
+  for (std::size_t i = 0; i < std::size_t{1} << (log - e); ++i)
+    from_novel(words + i * (stride << e), e, stride);
+  from_novel(words, log - e, stride << e);
+  collect_powers(words, log, e, stride);
+}
+
+// --- Butterflies ---------------------------------------------------------------------------------
+//
+// In that basis f = u + s_j(x) v. At the points w + (first 2^j points) it is u + s_j(w) v, at those moved on by
+// basis[j] it is u + (s_j(w) + 1) v. Block b of 2^(j + 1) points starts at w = point(b 2^(j + 1)), where
+// s_j(w) = point(2 b): a table of points is all the constants there are, and while 2 b < 256 they are in GF(2^8).
+
+QKD004_TARGET inline pair load_pair(const std::uint64_t* at) noexcept { return {load(at), load(at + lanes)}; }
+
+QKD004_TARGET inline void store_pair(std::uint64_t* at, const pair& values) noexcept {
+  store(at, values.low);
+  store(at + lanes, values.high);
+}
+
+QKD004_TARGET inline void add_to(pair& sum, const pair& other) noexcept {
+  sum.low = sum.low ^ other.low;
+  sum.high = sum.high ^ other.high;
+}
+
+template <class Multiplier>
+QKD004_TARGET inline void forward_butterfly(const Multiplier& by, pair& u, pair& v) noexcept {
+  add_to(u, product(by, v));
+  add_to(v, u);
+}
+
+template <class Multiplier>
+QKD004_TARGET inline void inverse_butterfly(const Multiplier& by, pair& u, pair& v) noexcept {
+  add_to(v, u);
+  add_to(u, product(by, v));
+}
+
+/// Two layers at once: 4 quarters of `quarter` words.
+template <class Multiplier>
+QKD004_TARGET void forward_layers(std::uint64_t* at, std::size_t quarter, std::size_t block) noexcept {
+  const Multiplier whole{2 * block};
+  const Multiplier first{4 * block};
+  const Multiplier second{4 * block + 2};
+  for (std::size_t i = 0; i < quarter; i += 2 * lanes) {
+    pair a = load_pair(at + i);
+    pair b = load_pair(at + quarter + i);
+    pair c = load_pair(at + 2 * quarter + i);
+    pair d = load_pair(at + 3 * quarter + i);
+    forward_butterfly(whole, a, c);
+    forward_butterfly(whole, b, d);
+    forward_butterfly(first, a, b);
+    forward_butterfly(second, c, d);
+    store_pair(at + i, a);
+    store_pair(at + quarter + i, b);
+    store_pair(at + 2 * quarter + i, c);
+    store_pair(at + 3 * quarter + i, d);
+  }
+}
+
+template <class Multiplier>
+QKD004_TARGET void inverse_layers(std::uint64_t* at, std::size_t quarter, std::size_t block) noexcept {
+  const Multiplier whole{2 * block};
+  const Multiplier first{4 * block};
+  const Multiplier second{4 * block + 2};
+  for (std::size_t i = 0; i < quarter; i += 2 * lanes) {
+    pair a = load_pair(at + i);
+    pair b = load_pair(at + quarter + i);
+    pair c = load_pair(at + 2 * quarter + i);
+    pair d = load_pair(at + 3 * quarter + i);
+    inverse_butterfly(first, a, b);
+    inverse_butterfly(second, c, d);
+    inverse_butterfly(whole, a, c);
+    inverse_butterfly(whole, b, d);
+    store_pair(at + i, a);
+    store_pair(at + quarter + i, b);
+    store_pair(at + 2 * quarter + i, c);
+    store_pair(at + 3 * quarter + i, d);
+  }
+}
+
+constexpr unsigned lanes_log = lanes == 8 ? 3 : lanes == 4 ? 2 : lanes == 2 ? 1 : 0;
+
+/// The last 2 log2(lanes) layers of lanes * lanes points, in registers: half of them with vectors as they are, half
+/// with lane q of all vectors holding what vector q held. They stay so: nobody needs them back before the inverse.
+QKD004_TARGET inline void forward_registers(std::uint64_t* at, std::size_t block) noexcept {
+  pair r[lanes];
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < lanes; ++i) r[i] = load_pair(at + 2 * lanes * i);
+#pragma GCC unroll 3
+  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+#pragma GCC unroll 4
+    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+      const wide_multiplier by{lanes / half * block + 2 * m};
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < half; ++i)
+        forward_butterfly(by, r[2 * half * m + i], r[2 * half * m + half + i]);
+    }
+  }
+  transpose(r);
+#pragma GCC unroll 3
+  for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+#pragma GCC unroll 4
+    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+      const lane_multiplier by{lanes / half * lanes * block + 2 * m, lanes / half};
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < half; ++i)
+        forward_butterfly(by, r[2 * half * m + i], r[2 * half * m + half + i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < lanes; ++i) store_pair(at + 2 * lanes * i, r[i]);
+}
+
+QKD004_TARGET inline void inverse_registers(std::uint64_t* at, std::size_t block) noexcept {
+  pair r[lanes];
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < lanes; ++i) r[i] = load_pair(at + 2 * lanes * i);
+#pragma GCC unroll 3
+  for (std::size_t half = 1; half < lanes; half *= 2) {
+#pragma GCC unroll 4
+    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+      const lane_multiplier by{lanes / half * lanes * block + 2 * m, lanes / half};
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < half; ++i)
+        inverse_butterfly(by, r[2 * half * m + i], r[2 * half * m + half + i]);
+    }
+  }
+  transpose(r);
+#pragma GCC unroll 3
+  for (std::size_t half = 1; half < lanes; half *= 2) {
+#pragma GCC unroll 4
+    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+      const wide_multiplier by{lanes / half * block + 2 * m};
+#pragma GCC unroll 4
+      for (std::size_t i = 0; i < half; ++i)
+        inverse_butterfly(by, r[2 * half * m + i], r[2 * half * m + half + i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < lanes; ++i) store_pair(at + 2 * lanes * i, r[i]);
+}
+
+/// Depth first: as soon as a block fits into a cache, all its layers are done there.
+QKD004_TARGET void forward_block(std::uint64_t* at, unsigned log, std::size_t block) noexcept {
+  if (log == 2 * lanes_log) {
+    if constexpr (lanes > 1) forward_registers(at, block);
+    return;
+  }
+  const std::size_t quarter = std::size_t{2} << (log - 2);
+  if (block < 64) {
+    forward_layers<narrow_multiplier>(at, quarter, block);
+  } else {
+    forward_layers<wide_multiplier>(at, quarter, block);
+  }
+  for (std::size_t i = 0; i < 4; ++i) forward_block(at + i * quarter, log - 2, 4 * block + i);
+}
+
+QKD004_TARGET void inverse_block(std::uint64_t* at, unsigned log, std::size_t block) noexcept {
+  if (log == 2 * lanes_log) {
+    if constexpr (lanes > 1) inverse_registers(at, block);
+    return;
+  }
+  const std::size_t quarter = std::size_t{2} << (log - 2);
+  for (std::size_t i = 0; i < 4; ++i) inverse_block(at + i * quarter, log - 2, 4 * block + i);
+  if (block < 64) {
+    inverse_layers<narrow_multiplier>(at, quarter, block);
+  } else {
+    inverse_layers<wide_multiplier>(at, quarter, block);
+  }
+}
+
+// --- The three operations ------------------------------------------------------------------------
+
+QKD004_TARGET void forward(std::uint64_t* words, std::uint64_t* spectrum, unsigned log) noexcept {
+  to_novel(words, log, 1);
+  expand(words, spectrum, std::size_t{1} << log);
+  forward_block(spectrum, log, 0);
+}
+
+QKD004_TARGET void multiply_add(std::uint64_t* sum, const std::uint64_t* left, const std::uint64_t* right,
+                                unsigned log) noexcept {
+  for (std::size_t i = 0; i < std::size_t{2} << log; i += 2 * lanes) {
+    // Karatsuba: (a + b X)(c + d X) = (ac + delta bd) + ((a + b)(c + d) + ac) X
+    const pair a = load_pair(left + i);
+    const pair c = load_pair(right + i);
+    const vec low = octet_products(a.low, c.low);
+    const vec high = octet_products(a.high, c.high);
+    const vec both = octet_products(a.low ^ a.high, c.low ^ c.high);
+    pair to = load_pair(sum + i);
+    add_to(to, {low ^ delta_products(high), both ^ low});
+    store_pair(sum + i, to);
+  }
+}
+
+QKD004_TARGET void inverse(std::uint64_t* spectrum, std::uint64_t* low, std::uint64_t* high,
+                           unsigned log) noexcept {
+  inverse_block(spectrum, log, 0);
+  contract(spectrum, low, high, std::size_t{1} << log);
+  from_novel(low, log, 1);
+  from_novel(high, log, 1);
+}
