@@ -3,15 +3,14 @@
 // The additive FFT over whatever vector an implementation has. Included by one source file for each set of
 // instructions, inside its unnamed namespace, because a template cannot take a target from its parameter. Before it:
 //   QKD004_TARGET                       attributes of every function
-//   vec, lanes                          a vector of that many octet groups of 8; has ^
+//   vec, lanes                          a vector of that many words; has ^
 //   load(p), store(p, v)                at any address
 //   narrow_multiplier, wide_multiplier  (index) multiply by point(index); narrow: index < 256
 //   lane_multiplier                     (index, step): lane q multiplies by point(index + step * q)
 //   product(multiplier, pair)
 //   octet_products(vec, vec), delta_products(vec)
-//   transpose(pair[lanes])              lane j of vector i <-> lane i of vector j
+//   transpose(vec[lanes])               lane j of vector i <-> lane i of vector j; and of pairs
 //   expand(words, spectrum, count)      words to their values; contract(spectrum, low, high, count) back
-//   to_novel_16(words), from_novel_16(words)
 
 // --- Change of basis -----------------------------------------------------------------------------
 //
@@ -52,12 +51,73 @@ QKD004_TARGET void collect_powers(std::uint64_t* words, unsigned log, unsigned e
   add_range(words + half, words + 2 * half - t, t);
 }
 
-/// The largest power of two below log.
-constexpr unsigned split_of(unsigned log) noexcept { return log > 8 ? 8 : log > 4 ? 4 : log > 2 ? 2 : 1; }
+/// The conversion of 16 elements, in registers: expand_in_powers(.., 4, 2, ..), then the same of 4 elements, twice.
+QKD004_TARGET inline void to_novel_16(std::uint64_t* words, std::size_t stride) noexcept {
+  for (std::size_t i = 0; i < stride; i += lanes) {
+    vec w[16];
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < 16; ++j) w[j] = load(words + j * stride + i);
+    w[8] = w[8] ^ w[14];
+    w[9] = w[9] ^ w[15];
+#pragma GCC unroll 6
+    for (std::size_t j = 0; j < 6; ++j) w[2 + j] = w[2 + j] ^ w[8 + j];
+#pragma GCC unroll 2
+    for (std::size_t at = 0; at < 16; at += 8) {
+      w[at + 4] = w[at + 4] ^ w[at + 7];
+#pragma GCC unroll 3
+      for (std::size_t j = 1; j < 4; ++j) w[at + j] = w[at + j] ^ w[at + j + 3];
+    }
+#pragma GCC unroll 4
+    for (std::size_t j = 8; j < 12; ++j) w[j] = w[j] ^ w[j + 4];
+#pragma GCC unroll 4
+    for (std::size_t j = 4; j < 8; ++j) w[j] = w[j] ^ w[j + 4];
+#pragma GCC unroll 4
+    for (std::size_t at = 0; at < 16; at += 4) {
+      w[at + 2] = w[at + 2] ^ w[at + 3];
+      w[at + 1] = w[at + 1] ^ w[at + 2];
+    }
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < 16; ++j) store(words + j * stride + i, w[j]);
+  }
+}
 
+/// The same steps backwards.
+QKD004_TARGET inline void from_novel_16(std::uint64_t* words, std::size_t stride) noexcept {
+  for (std::size_t i = 0; i < stride; i += lanes) {
+    vec w[16];
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < 16; ++j) w[j] = load(words + j * stride + i);
+#pragma GCC unroll 4
+    for (std::size_t at = 0; at < 16; at += 4) {
+      w[at + 1] = w[at + 1] ^ w[at + 2];
+      w[at + 2] = w[at + 2] ^ w[at + 3];
+    }
+#pragma GCC unroll 4
+    for (std::size_t j = 4; j < 8; ++j) w[j] = w[j] ^ w[j + 4];
+#pragma GCC unroll 4
+    for (std::size_t j = 8; j < 12; ++j) w[j] = w[j] ^ w[j + 4];
+#pragma GCC unroll 2
+    for (std::size_t at = 0; at < 16; at += 8) {
+#pragma GCC unroll 3
+      for (std::size_t j = 1; j < 4; ++j) w[at + j] = w[at + j] ^ w[at + j + 3];
+      w[at + 4] = w[at + 4] ^ w[at + 7];
+    }
+#pragma GCC unroll 6
+    for (std::size_t j = 0; j < 6; ++j) w[2 + j] = w[2 + j] ^ w[8 + j];
+    w[8] = w[8] ^ w[14];
+    w[9] = w[9] ^ w[15];
+#pragma GCC unroll 16
+    for (std::size_t j = 0; j < 16; ++j) store(words + j * stride + i, w[j]);
+  }
+}
+
+/// The largest power of two below log, which is 2 or more.
+constexpr unsigned split_of(unsigned log) noexcept { return log > 4 ? 4 : log > 2 ? 2 : 1; }
+
+/// Of 2^log elements, log <= 8, of `stride` words, a multiple of lanes.
 QKD004_TARGET void to_novel(std::uint64_t* words, unsigned log, std::size_t stride) noexcept {
   if (log < 2) return;
-  if (log == 4 && stride == 1) return to_novel_16(words);
+  if (log == 4) return to_novel_16(words, stride);
   const unsigned e = split_of(log);
   expand_in_powers(words, log, e, stride);
   to_novel(words, log - e, stride << e);
@@ -67,12 +127,76 @@ QKD004_TARGET void to_novel(std::uint64_t* words, unsigned log, std::size_t stri
 
 QKD004_TARGET void from_novel(std::uint64_t* words, unsigned log, std::size_t stride) noexcept {
   if (log < 2) return;
-  if (log == 4 && stride == 1) return from_novel_16(words);
+  if (log == 4) return from_novel_16(words, stride);
   const unsigned e = split_of(log);
-  for (std::size_t i = 0; i < std::size_t{1} << (log - e); ++i)
+  for (std::size_t i = 0; i < std::size_t{1} << (log - e); ++i) {
     from_novel(words + i * (stride << e), e, stride);
+  }
   from_novel(words, log - e, stride << e);
   collect_powers(words, log, e, stride);
+}
+
+/// 256 words of as many blocks as there are lanes, the blocks side by side.
+struct side_by_side {
+  alignas(64) std::uint64_t words[256 * lanes];
+};
+
+QKD004_TARGET inline void gather(const std::uint64_t* blocks, std::size_t count, side_by_side& to) noexcept {
+  for (std::size_t i = 0; i < 256; i += lanes) {
+    vec r[lanes];
+#pragma GCC unroll 8
+    for (std::size_t j = 0; j < lanes; ++j) r[j] = load(blocks + 256 * (j < count ? j : 0) + i);
+    transpose(r);
+#pragma GCC unroll 8
+    for (std::size_t j = 0; j < lanes; ++j) store(to.words + (i + j) * lanes, r[j]);
+  }
+}
+
+QKD004_TARGET inline void scatter(const side_by_side& from, std::size_t count,
+                                  std::uint64_t* blocks) noexcept {
+  for (std::size_t i = 0; i < 256; i += lanes) {
+    vec r[lanes];
+#pragma GCC unroll 8
+    for (std::size_t j = 0; j < lanes; ++j) r[j] = load(from.words + (i + j) * lanes);
+    transpose(r);
+#pragma GCC unroll 8
+    for (std::size_t j = 0; j < lanes; ++j) {
+      if (j < count) store(blocks + 256 * j + i, r[j]);
+    }
+  }
+}
+
+/// The whole conversion, of 2^log words, log >= 8: the last step is that of the blocks of 256 words.
+QKD004_TARGET void change_basis(std::uint64_t* words, unsigned log) noexcept {
+  if (log > 8) {
+    expand_in_powers(words, log, 8, 1);
+    to_novel(words, log - 8, 256);
+  }
+  side_by_side some;
+  const std::size_t blocks = std::size_t{1} << (log - 8);
+  for (std::size_t i = 0; i < blocks; i += lanes) {
+    const std::size_t count = blocks - i < lanes ? blocks - i : lanes;
+    gather(words + 256 * i, count, some);
+    to_novel(some.words, 8, lanes);
+    scatter(some, count, words + 256 * i);
+  }
+  wipe(&some, sizeof(some));
+}
+
+QKD004_TARGET void change_basis_back(std::uint64_t* words, unsigned log) noexcept {
+  side_by_side some;
+  const std::size_t blocks = std::size_t{1} << (log - 8);
+  for (std::size_t i = 0; i < blocks; i += lanes) {
+    const std::size_t count = blocks - i < lanes ? blocks - i : lanes;
+    gather(words + 256 * i, count, some);
+    from_novel(some.words, 8, lanes);
+    scatter(some, count, words + 256 * i);
+  }
+  wipe(&some, sizeof(some));
+  if (log > 8) {
+    from_novel(words, log - 8, 256);
+    collect_powers(words, log, 8, 1);
+  }
 }
 
 // --- Butterflies ---------------------------------------------------------------------------------
@@ -242,7 +366,7 @@ QKD004_TARGET void inverse_block(std::uint64_t* at, unsigned log, std::size_t bl
 // --- The three operations ------------------------------------------------------------------------
 
 QKD004_TARGET void forward(std::uint64_t* words, std::uint64_t* spectrum, unsigned log) noexcept {
-  to_novel(words, log, 1);
+  change_basis(words, log);
   expand(words, spectrum, std::size_t{1} << log);
   forward_block(spectrum, log, 0);
 }
@@ -266,6 +390,6 @@ QKD004_TARGET void inverse(std::uint64_t* spectrum, std::uint64_t* low, std::uin
                            unsigned log) noexcept {
   inverse_block(spectrum, log, 0);
   contract(spectrum, low, high, std::size_t{1} << log);
-  from_novel(low, log, 1);
-  from_novel(high, log, 1);
+  change_basis_back(low, log);
+  change_basis_back(high, log);
 }

@@ -6,6 +6,7 @@
 
 #include <immintrin.h>
 
+#include "qkd004/secret.hpp"
 #include "software/additive_fft_implementations.hpp"
 #include "software/gf65536.hpp"
 
@@ -154,6 +155,8 @@ QKD004_INLINE void transpose(vec& a, vec& b, vec& c, vec& d) noexcept {
   d = _mm256_permute2x128_si256(ab_odd, cd_odd, 0x31);
 }
 
+QKD004_INLINE void transpose(vec (&r)[4]) noexcept { transpose(r[0], r[1], r[2], r[3]); }
+
 QKD004_INLINE void transpose(pair (&r)[4]) noexcept {
   transpose(r[0].low, r[1].low, r[2].low, r[3].low);
   transpose(r[0].high, r[1].high, r[2].high, r[3].high);
@@ -279,9 +282,6 @@ QKD004_TARGET void contract(const std::uint64_t* spectrum, std::uint64_t* low_wo
     }
   }
 }
-
-QKD004_TARGET inline void to_novel_16(std::uint64_t* words) noexcept { to_novel_16_words(words); }
-QKD004_TARGET inline void from_novel_16(std::uint64_t* words) noexcept { from_novel_16_words(words); }
 
 #include "software/additive_fft.ipp"
 

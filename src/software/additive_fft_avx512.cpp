@@ -5,10 +5,13 @@
 #if defined(__x86_64__)
 
 // g++ 12 takes the undefined operand that its own intrinsics pass for one of ours (GCC bug 105593).
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
+#include "qkd004/secret.hpp"
 #include "software/additive_fft_implementations.hpp"
 #include "software/gf65536.hpp"
 
@@ -224,9 +227,6 @@ QKD004_TARGET void contract(const std::uint64_t* spectrum, std::uint64_t* low, s
     store(high + i, transpose_octets(halves.high));
   }
 }
-
-QKD004_TARGET inline void to_novel_16(std::uint64_t* words) noexcept { to_novel_16_words(words); }
-QKD004_TARGET inline void from_novel_16(std::uint64_t* words) noexcept { from_novel_16_words(words); }
 
 #include "software/additive_fft.ipp"
 

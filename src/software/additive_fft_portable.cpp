@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The additive FFT in plain C++: 8 octets in a word of 64 bits, without a table that is looked up by key.
+#include "qkd004/secret.hpp"
 #include "software/additive_fft_implementations.hpp"
 #include "software/gf65536.hpp"
 
@@ -92,6 +93,7 @@ struct lane_multiplier : wide_multiplier {
   lane_multiplier(std::size_t index, std::size_t /*step*/) noexcept : wide_multiplier{index} {}
 };
 
+inline void transpose(vec (&/*registers*/)[lanes]) noexcept {}
 inline void transpose(pair (&/*registers*/)[lanes]) noexcept {}
 
 inline gf65536::row image(const std::array<gf65536::row, 128>& rows, std::uint64_t low,
@@ -122,9 +124,6 @@ void contract(const std::uint64_t* spectrum, std::uint64_t* low, std::uint64_t* 
     high[i] = both.high;
   }
 }
-
-inline void to_novel_16(std::uint64_t* words) noexcept { to_novel_16_words(words); }
-inline void from_novel_16(std::uint64_t* words) noexcept { from_novel_16_words(words); }
 
 #include "software/additive_fft.ipp"
 
