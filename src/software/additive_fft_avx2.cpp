@@ -242,10 +242,10 @@ QKD004_INLINE void split(const vec (&octets)[8], vec* of) noexcept {
 }
 
 QKD004_TARGET void expand(const std::uint64_t* words, std::uint64_t* spectrum, std::size_t count) noexcept {
+  vec low[8];
+  vec high[8];
+  vec of[16];
   for (std::size_t at = 0; at < count; at += 32) {
-    vec low[8];
-    vec high[8];
-    vec of[16];
     for (std::size_t i = 0; i < 8; ++i) low[i] = load(words + at + 4 * i);
     octets_of(low);
     split(low, of);
@@ -257,14 +257,17 @@ QKD004_TARGET void expand(const std::uint64_t* words, std::uint64_t* spectrum, s
       store(spectrum + 2 * at + 8 * i + 4, high[register_of_words[i]]);
     }
   }
+  wipe(low, sizeof(low));
+  wipe(high, sizeof(high));
+  wipe(of, sizeof(of));
 }
 
 QKD004_TARGET void contract(const std::uint64_t* spectrum, std::uint64_t* low_words,
                             std::uint64_t* high_words, std::size_t count) noexcept {
+  vec low[8];
+  vec high[8];
+  vec of[32];
   for (std::size_t at = 0; at < count; at += 32) {
-    vec low[8];
-    vec high[8];
-    vec of[32];
     for (std::size_t i = 0; i < 8; ++i) {
       low[i] = load(spectrum + 2 * at + 8 * i);
       high[i] = load(spectrum + 2 * at + 8 * i + 4);
@@ -281,6 +284,9 @@ QKD004_TARGET void contract(const std::uint64_t* spectrum, std::uint64_t* low_wo
       store(high_words + at + 4 * i, high[register_of_words[i]]);
     }
   }
+  wipe(low, sizeof(low));
+  wipe(high, sizeof(high));
+  wipe(of, sizeof(of));
 }
 
 #include "software/additive_fft.ipp"

@@ -10,7 +10,9 @@ namespace qkd004::software {
 
 namespace {
 
-/// How a product is cut: blocks of the key times blocks of the result, each by a transform of 2^log words.
+/// How a product is cut: blocks of the key times blocks of the result, each by a transform of 2^log words. A window of
+/// the seed is as long as both together. Where there are more blocks of the result than one, they are as long as those
+/// of the key: then block k of the key and block r of the result need the window that all others of the same r - k need.
 struct plan {
   unsigned log = 0;
   std::size_t key_block = 0;     ///< words
@@ -19,21 +21,24 @@ struct plan {
 
 std::size_t divided(std::size_t a, std::size_t b) noexcept { return (a + b - 1) / b; }
 
-/// The plan that transforms least. A window of the seed is as long as both blocks together.
+/// The plan that costs least, by measured weights: a transform of 2^log words 2^log (16 + log), an inverse 7/4 of that,
+/// a product of spectra 2^log 8.
 plan plan_of(std::size_t key_words, std::size_t result_words) noexcept {
   plan best;
   std::size_t least = std::numeric_limits<std::size_t>::max();
+  const auto consider = [&](const plan& candidate) {
+    const std::size_t keys = divided(key_words, candidate.key_block);
+    const std::size_t results = divided(result_words, candidate.result_block);
+    const std::size_t transforms = (2 * keys + results - 1) * 4 + results * 7;
+    const std::size_t cost = (transforms * (16 + candidate.log) + keys * results * 32) << candidate.log;
+    if (cost >= least) return;
+    least = cost;
+    best = candidate;
+  };
   for (unsigned log = additive_fft::least_log; log <= additive_fft::most_log; log += 2) {
     const std::size_t window = (std::size_t{1} << log) - additive_fft_overflow(log);
-    const std::size_t fewest = divided(result_words, window - 1);
-    for (std::size_t parts = fewest; parts <= std::min(result_words, 4 * fewest); ++parts) {
-      const std::size_t result_block = divided(result_words, parts);
-      const std::size_t key_parts = divided(key_words, window - result_block);
-      const std::size_t cost = (key_parts * (1 + parts) + 2 * parts) * (log + 16) << log;
-      if (cost >= least) continue;
-      least = cost;
-      best = {log, divided(key_words, key_parts), result_block};
-    }
+    consider({log, window / 2, window / 2});
+    if (result_words < window) consider({log, window - result_words, result_words});
   }
   return best;
 }
@@ -78,30 +83,35 @@ bits amplify_with(const additive_fft& fft, const bits& key, std::span<const std:
   const std::size_t key_parts = divided(key_words, how.key_block);
   const std::size_t result_parts = divided(result_words, how.result_block);
 
-  // All that depends on key, in memory that is wiped: the words of 64 bits of a transform, two spectra, and the sum of
-  // spectra of each part of the result.
-  bits scratch{(2 * size + 2 * 2 * size + 2 * size * result_parts) * 64};
-  const auto words = scratch.words().subspan(0, size);
+  // All that depends on key or on the seed, in memory that is wiped: the two halves of a transform's words, the spectra
+  // of a block of the key and of the last windows of the seed, and the sums for each block of the result.
+  bits scratch{(2 + 2 + 4 * result_parts) * size * 64};
+  const auto words = scratch.words().first(size);
   const auto high = scratch.words().subspan(size, size);
   std::uint64_t* const of_key = high.data() + size;
   std::uint64_t* const of_seed = of_key + 2 * size;
-  std::uint64_t* const sums = of_seed + 2 * size;
+  std::uint64_t* const sums = of_seed + 2 * size * result_parts;
 
-  const auto clipped_seed = seed.first(std::min(seed.size(), (toeplitz_seed_bits(key.size(), l) + 63) / 64));
+  const auto whole_seed = seed.first(std::min(seed.size(), (toeplitz_seed_bits(key.size(), l) + 63) / 64));
+  // Block k of the key and block r of the result need window key_parts - 1 - k + r: its product with the block of the
+  // key has, from coefficient key_block - 1 on, what that contributes to the words of the block of the result.
+  const auto window = [&](std::size_t number) { return of_seed + number % result_parts * 2 * size; };
+  const auto transform_window = [&](std::size_t number) {
+    const auto begin = static_cast<std::ptrdiff_t>(first + number * how.key_block) -
+                       static_cast<std::ptrdiff_t>(key_parts * how.key_block);
+    copy_window(whole_seed, begin, words.first(how.key_block + how.result_block));
+    std::fill(words.begin() + static_cast<std::ptrdiff_t>(how.key_block + how.result_block), words.end(), 0);
+    fft.forward(words.data(), window(number), how.log);
+  };
+  for (std::size_t r = 1; r < result_parts; ++r) transform_window(key_parts - 1 + r);
   for (std::size_t k = 0; k < key_parts; ++k) {
+    const std::size_t lowest = key_parts - 1 - k;
+    transform_window(lowest);
     const std::size_t from = k * how.key_block;
     copy_window(key.words().subspan(from, std::min(how.key_block, key_words - from)), 0, words);
     fft.forward(words.data(), of_key, how.log);
     for (std::size_t r = 0; r < result_parts; ++r) {
-      // Words `first - 1 + r * result_block` and on of the product, as many as a block and one, by this block of the
-      // key: they begin at coefficient key_block - 1 of the product with the window that begins here.
-      const auto begin = static_cast<std::ptrdiff_t>(first + r * how.result_block) -
-                         static_cast<std::ptrdiff_t>(from + how.key_block);
-      copy_window(clipped_seed, begin, words.first(how.key_block + how.result_block));
-      std::fill(words.begin() + static_cast<std::ptrdiff_t>(how.key_block + how.result_block), words.end(),
-                0);
-      fft.forward(words.data(), of_seed, how.log);
-      fft.multiply_add(sums + 2 * size * r, of_key, of_seed, how.log);
+      fft.multiply_add(sums + 2 * size * r, of_key, window(lowest + r), how.log);
     }
   }
 
