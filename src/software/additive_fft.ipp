@@ -282,8 +282,9 @@ QKD004_TARGET inline void forward_registers(std::uint64_t* at, std::size_t block
   for (std::size_t i = 0; i < lanes; ++i) r[i] = load_pair(at + 2 * lanes * i);
 #pragma GCC unroll 3
   for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    const std::size_t blocks = lanes / (2 * half);
 #pragma GCC unroll 4
-    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+    for (std::size_t m = 0; m < blocks; ++m) {
       const wide_multiplier by{lanes / half * block + 2 * m};
 #pragma GCC unroll 4
       for (std::size_t i = 0; i < half; ++i)
@@ -293,8 +294,9 @@ QKD004_TARGET inline void forward_registers(std::uint64_t* at, std::size_t block
   transpose(r);
 #pragma GCC unroll 3
   for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+    const std::size_t blocks = lanes / (2 * half);
 #pragma GCC unroll 4
-    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+    for (std::size_t m = 0; m < blocks; ++m) {
       const lane_multiplier by{lanes / half * lanes * block + 2 * m, lanes / half};
 #pragma GCC unroll 4
       for (std::size_t i = 0; i < half; ++i)
@@ -311,8 +313,9 @@ QKD004_TARGET inline void inverse_registers(std::uint64_t* at, std::size_t block
   for (std::size_t i = 0; i < lanes; ++i) r[i] = load_pair(at + 2 * lanes * i);
 #pragma GCC unroll 3
   for (std::size_t half = 1; half < lanes; half *= 2) {
+    const std::size_t blocks = lanes / (2 * half);
 #pragma GCC unroll 4
-    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+    for (std::size_t m = 0; m < blocks; ++m) {
       const lane_multiplier by{lanes / half * lanes * block + 2 * m, lanes / half};
 #pragma GCC unroll 4
       for (std::size_t i = 0; i < half; ++i)
@@ -322,8 +325,9 @@ QKD004_TARGET inline void inverse_registers(std::uint64_t* at, std::size_t block
   transpose(r);
 #pragma GCC unroll 3
   for (std::size_t half = 1; half < lanes; half *= 2) {
+    const std::size_t blocks = lanes / (2 * half);
 #pragma GCC unroll 4
-    for (std::size_t m = 0; m < lanes / (2 * half); ++m) {
+    for (std::size_t m = 0; m < blocks; ++m) {
       const wide_multiplier by{lanes / half * block + 2 * m};
 #pragma GCC unroll 4
       for (std::size_t i = 0; i < half; ++i)

@@ -228,7 +228,9 @@ QKD004_INLINE void images(const image_table& table, const vec (&of)[16 * from], 
     vec sum = _mm256_setzero_si256();
 #pragma GCC unroll 32
     for (std::size_t i = 0; i < 16 * from; ++i) sum = sum ^ _mm256_shuffle_epi8(twice(table[to][i]), of[i]);
-    (to < 8 ? low : high)[register_of_octet[to % 8]] = sum;
+    // Not (to < 8 ? low : high)[..]: g++ 12 with -fsanitize=undefined stores that into a copy.
+    vec* const half = to < 8 ? low : high;
+    half[register_of_octet[to % 8]] = sum;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "software/bits.hpp"
@@ -32,7 +33,8 @@ gf::row word_product(std::uint64_t a, std::uint64_t b) {
 template <class Check>
 void with_each_implementation(Check check) {
   for (const auto& fft : additive_ffts()) {
-    CAPTURE(fft.name);
+    const std::string name = fft.name;
+    CAPTURE(name);
     if (fft.supported()) {
       check(fft);
     } else {

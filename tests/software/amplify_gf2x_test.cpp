@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "software/additive_fft.hpp"
@@ -35,7 +36,8 @@ TEST_CASE("amplify: equals the product that gf2x computes when the key is long")
 
     for (const auto& fft : additive_ffts()) {
       if (!fft.supported()) continue;
-      CAPTURE(fft.name);
+      const std::string name = fft.name;
+      CAPTURE(name);
       const std::vector<std::uint64_t> words(seed.begin(), seed.end());
       const bits result = amplify_with(fft, key, words, l);
       std::size_t wrong = 0;

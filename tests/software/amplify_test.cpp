@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "software/additive_fft.hpp"
@@ -66,7 +67,8 @@ bool equal(const bits& a, const bits& b) {
 template <class Check>
 void with_each_implementation(Check check) {
   for (const auto& fft : additive_ffts()) {
-    CAPTURE(fft.name);
+    const std::string name = fft.name;
+    CAPTURE(name);
     if (fft.supported()) {
       check(fft);
     } else {
