@@ -16,8 +16,18 @@ namespace qkd004::software {
 }
 
 /// Bit i of the result is the sum over j of seed bit (n - 1 + i - j) and key bit j: coefficients n - 1 to n + l - 2 of
-/// the product of both as polynomials over GF(2).
-/// Requires: seed has (toeplitz_seed_bits(n, l) + 63) / 64 words or more, of which bits past the last do not count.
+/// the product of both as polynomials over GF(2). Exact; what is executed and which addresses are read depends on n and
+/// l alone.
+/// Requires, and asserts: l <= n = key.size(), and seed has (toeplitz_seed_bits(n, l) + 63) / 64 words or more, of which
+/// bits past the last do not count.
+/// Memory beside the result, wiped at the end: at most 2 MiB and 2 MiB for each 2.1 Mbit of l or part of them: 6 MiB
+/// for n = 10^7 and l = 2.8 10^6. Throws std::bad_alloc.
 [[nodiscard]] bits amplify(const bits& key, std::span<const std::uint64_t> seed, std::size_t l);
+
+struct additive_fft;
+
+/// The same with a chosen implementation, which the processor supports: for tests and benchmarks.
+[[nodiscard]] bits amplify_with(const additive_fft& fft, const bits& key, std::span<const std::uint64_t> seed,
+                                std::size_t l);
 
 }  // namespace qkd004::software
