@@ -1,0 +1,144 @@
+// parity_tree: what both ends of Cascade know of the differences between their keys in one order of a frame's bits:
+// which nodes of a binary tree had their parities compared, and which of these hold an odd number of differences.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "software/frame_shuffle.hpp"
+
+namespace qkd004::software {
+
+/// 2^level slots from `first` on, which is a multiple of that.
+struct tree_node {
+  std::uint16_t first = 0;
+  std::uint16_t level = 0;
+};
+
+/// The lowest 2^level bits.
+[[nodiscard]] constexpr std::uint64_t low_slots(unsigned level) noexcept {
+  return ~std::uint64_t{0} >> (64 - (1U << level));
+}
+
+/// Highest level of a tree: blocks of 4096.
+inline constexpr unsigned top_level_limit = 12;
+
+/// 64 slots and all nodes over them of which the parity may be known are two words: node i has the children 2 i and
+/// 2 i + 1, from 1, which is all 64, to 32 to 63, which are two slots each. The same again over 64 such groups. A
+/// slot's own parity need not be kept: once it is known, the slot is right.
+/// If a node is known then so is its sibling, and the one above both. An odd node has an odd child if its children are
+/// known, so there is something to look for exactly where the lowest known node over some slot is odd.
+/// Threads: one at a time.
+class parity_tree {
+ public:
+  explicit parity_tree(unsigned top_level) noexcept : top_level_{top_level} {
+    assert(top_level <= top_level_limit);
+  }
+
+  [[nodiscard]] unsigned top_level() const noexcept { return top_level_; }
+
+  /// The parities of a block, a node of the top level, were compared.
+  void compare_top(std::uint32_t first, std::uint64_t odd) noexcept {
+    const place at = where(first, top_level_);
+    groups_[at.group].known |= std::uint64_t{1} << at.index;
+    groups_[at.group].odd |= odd << at.index;
+    mark(at.group, odd);
+  }
+
+  /// The children of an odd node become known. Requires: exactly one of them is odd, the left one if `left_odd` is 1.
+  void split(tree_node parent, std::uint64_t left_odd) noexcept {
+    if (parent.level == 1) return;
+    const unsigned level = parent.level - 1U;
+    const place left = where(parent.first, level);
+    const place right = where(parent.first + (1U << level), level);
+    groups_[left.group].known |= std::uint64_t{1} << left.index;
+    groups_[right.group].known |= std::uint64_t{1} << right.index;
+    groups_[left.group].odd |= left_odd << left.index;
+    groups_[right.group].odd |= (left_odd ^ 1) << right.index;
+  }
+
+  /// A difference at this slot came to light and is taken away.
+  void flip(std::uint32_t slot) noexcept {
+    group& low = groups_[slot >> 6];
+    const std::uint64_t known = low.known & paths[slot & 63];
+    low.odd ^= known;
+    if (top_level_ > 6) {
+      group& high = groups_[frame_words + (slot >> 12)];
+      const std::uint64_t known_above = high.known & paths[slot >> 6 & 63];
+      high.odd ^= known_above;
+      if (known == 0) {
+        mark(frame_words + (slot >> 12), high.odd >> (std::bit_width(known_above) - 1) & 1);
+        return;
+      }
+    }
+    mark(slot >> 6, low.odd >> (std::bit_width(known) - 1) & 1);
+  }
+
+  /// Calls f with every odd node whose children are not known, in ascending order of groups, and forgets them until a
+  /// flip makes one odd again.
+  template <class F>
+  void take_odd(F f) noexcept {
+    for (std::size_t i = 0; i < marked_.size(); ++i) {
+      for (std::uint64_t left = std::exchange(marked_[i], 0); left != 0; left &= left - 1) {
+        take_odd(64 * i + static_cast<std::size_t>(std::countr_zero(left)), f);
+      }
+    }
+  }
+
+ private:
+  struct group {
+    std::uint64_t known = 0;
+    std::uint64_t odd = 0;
+  };
+  struct place {
+    std::uint32_t group;
+    std::uint32_t index;
+  };
+
+  [[nodiscard]] static place where(std::uint32_t first, unsigned level) noexcept {
+    if (level <= 6) return {first >> 6, (64 | (first & 63)) >> level};
+    return {static_cast<std::uint32_t>(frame_words) + (first >> 12), (64 | (first >> 6 & 63)) >> (level - 6)};
+  }
+
+  void mark(std::size_t g, std::uint64_t odd) noexcept { marked_[g / 64] |= odd << (g % 64); }
+
+  template <class F>
+  void take_odd(std::size_t g, F& f) noexcept {
+    const bool high = g >= frame_words;
+    for (std::uint64_t left = groups_[g].known & groups_[g].odd; left != 0; left &= left - 1) {
+      const auto index = static_cast<std::uint32_t>(std::countr_zero(left));
+      const auto depth = static_cast<std::uint32_t>(std::bit_width(index)) - 1;
+      const std::uint32_t at = (index - (1U << depth)) << (6 - depth);
+      std::uint64_t children = 0;
+      if (index < 32) {
+        children = groups_[g].known >> (2 * index) & 1;
+      } else if (high) {
+        children = groups_[(g - frame_words) * 64 + at].known >> 1 & 1;
+      }
+      if (children != 0) continue;
+      const std::uint32_t first = high ? (static_cast<std::uint32_t>(g - frame_words) * 64 + at) * 64
+                                       : static_cast<std::uint32_t>(g) * 64 + at;
+      f(tree_node{static_cast<std::uint16_t>(first), static_cast<std::uint16_t>((high ? 12 : 6) - depth)});
+    }
+  }
+
+  /// Bit i of [slot]: node i of a group of 64 contains the slot.
+  static constexpr std::array<std::uint64_t, 64> paths = [] {
+    std::array<std::uint64_t, 64> made{};
+    for (unsigned slot = 0; slot < 64; ++slot) {
+      for (unsigned level = 1; level <= 6; ++level) made[slot] |= std::uint64_t{1} << ((64 | slot) >> level);
+    }
+    return made;
+  }();
+
+  std::array<group, frame_words + frame_words / 64> groups_{};
+  std::array<std::uint64_t, 17> marked_{};  ///< groups that may have an odd node to take
+  unsigned top_level_;
+};
+
+}  // namespace qkd004::software
