@@ -8,7 +8,9 @@
 #include <cstring>
 #include <utility>
 
+#include "software/first_pass.hpp"
 #include "software/frame_shuffle.hpp"
+#include "software/packed_bits.hpp"
 #include "software/parity_tree.hpp"
 
 namespace qkd004::software {
@@ -33,14 +35,11 @@ constexpr std::uint64_t most_parities(std::uint64_t frame_size) noexcept {
   return frame_size + frame_size / 5 + 64;
 }
 
-/// Level of pass 1's blocks: 2^ceil(log2(1/Q) - 1/2) bits (arXiv:1407.3257, opt. (8)). By multiplication only, which is
-/// the same on every machine.
+/// Level of pass 1's blocks: 2^ceil(log2(1/Q) - 1/2) bits (arXiv:1407.3257, opt. (8)). By multiplication only, which
+/// is the same on every machine. Not more than 512 bits, lest an estimate of 0 leave all the work to the masks.
 unsigned first_level(double qber) noexcept {
   unsigned level = 2;
-  for (double expected = qber * 1.4142135623730951 * 4; level < top_level_limit && !(expected >= 1);
-       expected *= 2) {
-    ++level;
-  }
+  for (double expected = qber * 1.4142135623730951 * 4; level < 9 && !(expected >= 1); expected *= 2) ++level;
   return level;
 }
 
@@ -60,10 +59,6 @@ using const_pass_span = std::span<const std::uint64_t, pass_words>;
   return words[frame_words + (first >> 12)] >> (first >> 6 & 63) & low_slots(level - 6);
 }
 
-void sum_words(pass_span words) noexcept {
-  for (std::size_t i = 0; i < frame_words; ++i) words[frame_words + i / 64] |= parity(words[i]) << (i % 64);
-}
-
 void copy_bits(const bits& from, std::size_t first, std::size_t count, std::uint64_t* to) noexcept {
   const auto words = from.words();
   for (std::size_t i = 0; 64 * i < count; ++i) {
@@ -75,55 +70,10 @@ void copy_bits(const bits& from, std::size_t first, std::size_t count, std::uint
   if (count % 64 != 0) to[count / 64] &= (std::uint64_t{1} << (count % 64)) - 1;
 }
 
-/// Bits for a message, packed: bit i is bit i % 8 of octet i / 8.
-class packed_bits {
- public:
-  void clear() noexcept {
-    words_.clear();
-    count_ = 0;
-  }
-  void push(std::uint64_t bit) {
-    if (count_ % 64 == 0) words_.push_back(0);
-    words_.back() |= bit << (count_ % 64);
-    ++count_;
-  }
-  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
-  [[nodiscard]] std::size_t octets() const noexcept { return static_cast<std::size_t>((count_ + 7) / 8); }
-
-  void append_to(std::vector<std::byte>& message) const {
-    const auto all = std::as_bytes(std::span{words_});
-    message.insert(message.end(), all.begin(), all.begin() + static_cast<std::ptrdiff_t>(octets()));
-  }
-  /// Whether the message has as many bits as this, and zeros after them.
-  [[nodiscard]] bool fits(std::span<const std::byte> message) const noexcept {
-    if (message.size() != octets()) return false;
-    return count_ % 8 == 0 || std::to_integer<unsigned>(message.back()) >> (count_ % 8) == 0;
-  }
-  /// Adds the bits of a message that fits.
-  void add(std::span<const std::byte> message) noexcept {
-    for (std::size_t i = 0; i < words_.size(); ++i) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, message.data() + 8 * i, std::min<std::size_t>(8, message.size() - 8 * i));
-      words_[i] ^= word;
-    }
-  }
-  /// Becomes the bits of a message that fits.
-  void assign(std::span<const std::byte> message) noexcept {
-    std::fill(words_.begin(), words_.end(), 0);
-    add(message);
-  }
-  [[nodiscard]] std::uint64_t operator[](std::uint64_t i) const noexcept {
-    return words_[static_cast<std::size_t>(i / 64)] >> (i % 64) & 1;
-  }
-
- private:
-  std::vector<std::uint64_t> words_;
-  std::uint64_t count_ = 0;
-};
-
 /// One frame of a block: what of it is known, and what it asks for next.
 struct frame {
-  enum class state : std::uint8_t { begins, searches, ends };
+  /// It waits for the parities of all blocks, has the first pass behind it, or will ask for nothing more.
+  enum class state : std::uint8_t { begins, first_pass, searches, ends };
 
   std::array<parity_tree, passes> trees;
   std::vector<tree_node> searched{};  ///< odd nodes of which the left child is asked for
@@ -132,6 +82,7 @@ struct frame {
   std::size_t first_bit = 0;  ///< of the key
   std::uint32_t size = 0;     ///< slots from there on hold no bits, but zeros that both ends know
   state at = state::begins;
+  unsigned level = 0;             ///< in the first pass: of the nodes that are odd
   unsigned fresh_masks = 0;       ///< new masks that are asked for
   unsigned masks = 0;             ///< that were compared
   std::uint64_t odd_masks = 0;    ///< of these
@@ -139,8 +90,37 @@ struct frame {
   std::uint64_t parities = 0;     ///< that were asked for
 };
 
-/// Which slots of a frame hold bits, in the orders of the passes; a word's bit after the words says whether it has any.
-using occupied_slots = std::array<std::array<std::uint64_t, pass_words>, passes>;
+/// Which slots of a frame hold bits, in the order of a pass. Nodes without bits are not asked for.
+struct occupied_slots {
+  std::array<std::uint64_t, pass_words> words{};  ///< a word's bit after the words: it has any
+  std::array<std::uint64_t, pass_words>
+      alone{};  ///< nodes as in a parity_tree: one of the children has no bits
+
+  void find_alone() noexcept {
+    for (std::size_t w = 0; w < frame_words; ++w) {
+      words[frame_words + w / 64] |= std::uint64_t{words[w] != 0 ? 1U : 0U} << w % 64;
+    }
+    for (std::size_t g = 0; g < pass_words; ++g) {
+      std::uint64_t below = words[g];
+      for (unsigned nodes = 32; nodes != 0; nodes /= 2) {
+        const std::uint64_t left = every_second_bit(below);
+        const std::uint64_t right = every_second_bit(below >> 1);
+        alone[g] |= (left ^ right) << nodes;
+        below = left | right;
+      }
+    }
+  }
+  /// Requires: the level is 12 or less. Of level 0: no.
+  [[nodiscard]] bool is_alone(tree_node node) const noexcept {
+    if (node.level > 6) {
+      return (alone[frame_words + (node.first >> 12)] >>
+                  ((64U | (node.first >> 6 & 63)) >> (node.level - 6)) &
+              1) != 0;
+    }
+    const std::uint64_t index = (64U | (node.first & 63)) >> node.level;
+    return (alone[node.first >> 6] >> (index & 63) & 1 & ~(index >> 6)) != 0;
+  }
+};
 
 /// Either end. Both compare the same parities in the same order, as everything that this depends on is in the outcomes,
 /// which both have; so Bob's message is the outcomes and nothing else, and Alice's the parities that follow from them.
@@ -150,39 +130,54 @@ class cascade_end {
   cascade_end(const bits& key, bits* corrected, const cascade_options& o);
 
   /// The parities of the own key that are asked for next.
-  [[nodiscard]] packed_bits& asked() noexcept { return asked_; }
+  [[nodiscard]] const packed_bits& asked() const noexcept { return asked_; }
   /// Takes the outcomes of all comparisons that were asked for, and asks for the next.
   void compared(const packed_bits& outcomes);
 
   cascade_tally tally{};
 
  private:
-  void learn(frame& f, const packed_bits& outcomes, std::uint64_t& at);
-  void plan(frame& f);
-  void collect(std::size_t index);
-  void collect_tops(std::size_t index);
+  using orders = std::array<occupied_slots, passes>;
 
+  void collect_blocks(std::size_t index);
+  void learn_blocks(std::size_t index, const packed_bits& outcomes, std::size_t& at);
+  [[nodiscard]] bool collect_first_pass(std::size_t index);
+  void learn_first_pass(std::size_t index, const packed_bits& outcomes, std::size_t& at);
+  void end_first_pass(std::size_t index);
+
+  void learn_searched(frame& f, const packed_bits& outcomes, std::size_t& at);
   [[nodiscard]] bool descend(frame& f, tree_node& node);
   void halve(frame& f, tree_node& node, std::uint64_t left_odd) const noexcept;
-  [[nodiscard]] bool holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept;
   void correct(frame& f, std::uint32_t slot) noexcept;
+  void correct(frame& f, const std::array<std::uint32_t, passes>& slots) noexcept;
+  [[nodiscard]] bool holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept;
+
+  void plan(frame& f);
   void search_masks(frame& f);
+  void collect(std::size_t index);
   const std::uint64_t* mask(std::size_t index);
 
-  [[nodiscard]] pass_span own(std::size_t frame_index, std::size_t pass) noexcept {
-    return own_.words().subspan((frame_index * passes + pass) * pass_words).template first<pass_words>();
+  [[nodiscard]] pass_span own(std::size_t index, std::size_t pass) noexcept {
+    return own_.words().subspan((index * passes + pass) * pass_words).first<pass_words>();
   }
-  [[nodiscard]] const occupied_slots* occupied(const frame& f) const noexcept {
+  /// Null for a full frame.
+  [[nodiscard]] const orders* occupied(const frame& f) const noexcept {
     return f.size == frame_slots ? nullptr : &occupied_[f.size == smaller_size_ ? 0 : 1];
   }
-  bits own_;
+
   bits* corrected_;
+  const first_pass_kernels& kernels_ = first_pass_kernels::best();
   std::array<frame_shuffle, passes - 1> shuffles_;
   expander mask_source_;
   std::vector<std::array<std::uint64_t, frame_words>> masks_;
+  bits own_;                        ///< the frames' bits in the passes' orders, corrected as far as they are
+  bits levels_;                     ///< parities in the order of the first pass, until that is over
+  std::vector<std::uint64_t> odd_;  ///< nodes of the first pass, frame_words for each frame
+  std::size_t in_first_pass_ = 0;   ///< frames
   std::vector<frame> frames_;
-  std::vector<occupied_slots> occupied_;  ///< of frames of smaller_size_, and of one bit more
+  std::vector<orders> occupied_;  ///< of frames of smaller_size_, and of one bit more
   std::uint32_t smaller_size_ = 0;
+  std::vector<std::uint16_t> found_;  ///< scratch
   packed_bits asked_;
 };
 
@@ -200,48 +195,51 @@ cascade_end::cascade_end(const bits& key, bits* corrected, const cascade_options
   smaller_size_ = static_cast<std::uint32_t>(key.size() / count);
   const std::size_t larger_frames = key.size() % count;
 
-  const auto lay_out = [&](pass_span first, pass_span second, pass_span third, frame_shuffle::words scratch) {
-    shuffles_[0].apply(first.first<frame_words>(), second.first<frame_words>(), scratch);
-    shuffles_[1].apply(second.first<frame_words>(), third.first<frame_words>(), scratch);
-    for (const pass_span words : {first, second, third}) sum_words(words);
-  };
-
-  bits scratch_bits{frame_slots};
-  const auto scratch = scratch_bits.words().first<frame_words>();
   if (smaller_size_ < frame_slots) {
     occupied_.resize(larger_frames == 0 ? 1 : 2);
+    std::vector<std::uint64_t> scratch(frame_words);
+    const auto words = [](auto& of) { return std::span{of}.template first<frame_words>(); };
     for (std::size_t i = 0; i < occupied_.size(); ++i) {
-      auto& order = occupied_[i];
-      for (std::uint32_t slot = 0; slot < smaller_size_ + i; ++slot)
-        order[0][slot / 64] |= std::uint64_t{1} << slot % 64;
-      lay_out(order[0], order[1], order[2], scratch);
-      for (auto& words : order) {
-        for (std::size_t w = 0; w < frame_words; ++w) {
-          const std::uint64_t bit = std::uint64_t{1} << w % 64;
-          words[frame_words + w / 64] = (words[frame_words + w / 64] & ~bit) | (words[w] != 0 ? bit : 0);
-        }
-      }
+      orders& o_i = occupied_[i];
+      for (std::size_t slot = 0; slot < smaller_size_ + i; ++slot)
+        o_i[0].words[slot / 64] |= std::uint64_t{1} << slot % 64;
+      shuffles_[0].apply(words(o_i[0].words), words(o_i[1].words), words(scratch));
+      shuffles_[1].apply(words(o_i[1].words), words(o_i[2].words), words(scratch));
+      for (occupied_slots& order : o_i) order.find_alone();
     }
   }
 
   // In the other passes' orders the bits of a frame that is not full lie thinner.
   const unsigned first = first_level(o.qber);
-  const auto thinner = static_cast<unsigned>(std::countl_zero(smaller_size_) - 15);
-  const unsigned second =
-      std::min(first + 2 + (smaller_size_ < frame_slots ? thinner - 1 : 0), top_level_limit);
+  const auto thinner = static_cast<unsigned>(std::countl_zero(smaller_size_ - 1) - 16);
+  const unsigned second = std::min(first + 2 + thinner, top_level_limit);
 
   own_ = bits{count * passes * pass_words * 64};
+  levels_ = bits{count * frame_slots};
+  odd_.resize(count * frame_words);
+  in_first_pass_ = count;
   frames_.reserve(count);
+  bits scratch_bits{frame_slots};
+  const auto scratch = scratch_bits.words().first<frame_words>();
   std::size_t first_bit = 0;
   for (std::size_t i = 0; i < count; ++i) {
     frame& f =
         frames_.emplace_back(frame{{parity_tree{first}, parity_tree{second}, parity_tree{top_level_limit}}});
     f.first_bit = first_bit;
     f.size = smaller_size_ + (i < larger_frames ? 1 : 0);
+    f.level = first;
     first_bit += f.size;
     copy_bits(key, f.first_bit, f.size, own(i, 0).data());
-    lay_out(own(i, 0), own(i, 1), own(i, 2), scratch);
-    collect_tops(i);
+    for (std::size_t pass = 0; pass < passes; ++pass) {
+      const pass_span words = own(i, pass);
+      if (pass > 0) {
+        shuffles_[pass - 1].apply(own(i, pass - 1).first<frame_words>(), words.first<frame_words>(), scratch);
+      }
+      std::uint64_t* const levels = pass == 0 ? levels_.words().data() + i * frame_words : scratch.data();
+      kernels_.fold(words.data(), pass == 0 ? std::max(first, 6U) : 6, levels);
+      std::copy_n(levels + level_words::begin(6), frame_words / 64, words.data() + frame_words);
+    }
+    collect_blocks(i);
   }
 }
 
@@ -251,14 +249,15 @@ const std::uint64_t* cascade_end::mask(std::size_t index) {
 }
 
 bool cascade_end::holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept {
-  const occupied_slots* const slots = occupied(f);
+  const orders* const slots = occupied(f);
   if (f.searched_in < passes) {
-    return slots == nullptr || node_word((*slots)[f.searched_in].data(), first, level) != 0;
+    return slots == nullptr || node_word((*slots)[f.searched_in].words.data(), first, level) != 0;
   }
   const std::uint64_t* const chosen = masks_[f.searched_in - passes].data();
   const std::uint64_t in_word = low_slots(std::min(level, 6U)) << (first & 63);
   for (std::size_t i = first / 64, last = (first + (std::size_t{1} << level) + 63) / 64; i < last; ++i) {
-    if ((chosen[i] & in_word & (slots == nullptr ? ~std::uint64_t{0} : (*slots)[0][i])) != 0) return true;
+    if ((chosen[i] & in_word & (slots == nullptr ? ~std::uint64_t{0} : (*slots)[0].words[i])) != 0)
+      return true;
   }
   return false;
 }
@@ -300,38 +299,146 @@ void cascade_end::correct(frame& f, std::uint32_t slot) noexcept {
     slots[1] = shuffles_[0].forward(slot);
     slots[2] = shuffles_[1].forward(slots[1]);
   }
-  assert(slots[0] < f.size);
-  for (std::size_t pass = 0; pass < passes; ++pass) f.trees[pass].flip(slots[pass]);
   for (unsigned i = 0; i < f.masks; ++i)
     f.odd_masks ^= (masks_[i][slots[0] / 64] >> (slots[0] % 64) & 1) << i;
+  f.trees[0].flip(slots[0]);
+  correct(f, slots);
+}
+
+void cascade_end::correct(frame& f, const std::array<std::uint32_t, passes>& slots) noexcept {
+  assert(slots[0] < f.size);
+  for (std::size_t pass = 1; pass < passes; ++pass) f.trees[pass].flip(slots[pass]);
   if (corrected_ == nullptr) return;
   corrected_->flip(f.first_bit + slots[0]);
   const auto index = static_cast<std::size_t>(&f - frames_.data());
   for (std::size_t pass = 0; pass < passes; ++pass) {
-    const auto words = own(index, pass);
+    std::uint64_t* const words = own(index, pass).data();
     words[slots[pass] >> 6] ^= std::uint64_t{1} << (slots[pass] & 63);
     words[frame_words + (slots[pass] >> 12)] ^= std::uint64_t{1} << (slots[pass] >> 6 & 63);
   }
 }
 
-void cascade_end::learn(frame& f, const packed_bits& outcomes, std::uint64_t& at) {
-  if (f.at == frame::state::begins) {
-    f.at = frame::state::searches;
-    for (f.searched_in = 0; f.searched_in < passes; ++f.searched_in) {
-      parity_tree& tree = f.trees[f.searched_in];
-      for (std::uint32_t first = 0; first < frame_slots; first += 1U << tree.top_level()) {
-        tree.compare_top(first, holds_bits(f, first, tree.top_level()) ? outcomes[at++] : 0);
-      }
+/// The parities of all blocks of all passes are asked for before anything is known.
+void cascade_end::collect_blocks(std::size_t index) {
+  frame& f = frames_[index];
+  const std::size_t before = asked_.size();
+  const std::uint64_t* const first =
+      levels_.words().data() + index * frame_words + level_words::begin(f.level);
+  for (std::uint32_t left = ((f.size - 1) >> f.level) + 1, i = 0; left > 0; ++i) {
+    const std::uint32_t now = std::min(left, 64U);
+    asked_.push(first[i], now);
+    left -= now;
+  }
+  for (f.searched_in = 1; f.searched_in < passes; ++f.searched_in) {
+    const unsigned level = f.trees[f.searched_in].top_level();
+    const std::uint64_t* const words = own(index, f.searched_in).data();
+    for (std::uint32_t slot = 0; slot < frame_slots; slot += 1U << level) {
+      if (holds_bits(f, slot, level)) asked_.push(parity(node_word(words, slot, level)), 1);
     }
+  }
+  f.parities = asked_.size() - before;
+}
+
+void cascade_end::learn_blocks(std::size_t index, const packed_bits& outcomes, std::size_t& at) {
+  frame& f = frames_[index];
+  f.at = frame::state::first_pass;
+  std::uint64_t* const odd = odd_.data() + index * frame_words;
+  for (std::uint32_t left = ((f.size - 1) >> f.level) + 1, i = 0; left > 0; ++i) {
+    const std::uint32_t now = std::min(left, 64U);
+    odd[i] = outcomes.read(at) & (~std::uint64_t{0} >> (64 - now));
+    at += now;
+    left -= now;
+  }
+  // When this pass is over none will be odd.
+  for (std::uint32_t slot = 0; slot < frame_slots; slot += 1U << f.level) f.trees[0].compare_top(slot, 0);
+  for (f.searched_in = 1; f.searched_in < passes; ++f.searched_in) {
+    parity_tree& tree = f.trees[f.searched_in];
+    for (std::uint32_t slot = 0; slot < frame_slots; slot += 1U << tree.top_level()) {
+      tree.compare_top(slot, holds_bits(f, slot, tree.top_level()) ? outcomes.read(at++) & 1 : 0);
+    }
+  }
+}
+
+/// False: there is nothing to ask for.
+bool cascade_end::collect_first_pass(std::size_t index) {
+  frame& f = frames_[index];
+  const std::size_t before = asked_.size();
+  const std::uint64_t* const parities =
+      f.level == 1 ? own(index, 0).data()
+                   : levels_.words().data() + index * frame_words + level_words::begin(f.level - 1);
+  kernels_.ask({odd_.data() + index * frame_words, f.level, f.size}, parities, asked_);
+  f.parities += asked_.size() - before;
+  return asked_.size() != before;
+}
+
+void cascade_end::learn_first_pass(std::size_t index, const packed_bits& outcomes, std::size_t& at) {
+  frame& f = frames_[index];
+  std::uint64_t* const odd = odd_.data() + index * frame_words;
+  std::array<std::uint64_t, frame_words> below;
+  at = kernels_.learn({odd, f.level, f.size}, outcomes, at, below.data());
+  --f.level;
+  std::copy_n(below.data(), level_words::count(f.level), odd);
+}
+
+void cascade_end::end_first_pass(std::size_t index) {
+  frame& f = frames_[index];
+  f.at = frame::state::searches;
+  const std::uint64_t* const odd = odd_.data() + index * frame_words;
+  for (std::uint32_t w = 0; w < frame_words; ++w) {
+    for (std::uint64_t left = odd[w]; left != 0; left &= left - 1) {
+      const std::uint32_t slot = 64 * w + static_cast<std::uint32_t>(std::countr_zero(left));
+      const std::uint32_t second = shuffles_[0].forward(slot);
+      f.trees[0].clear_path(slot);
+      correct(f, {slot, second, shuffles_[1].forward(second)});
+    }
+  }
+  if (--in_first_pass_ == 0) {
+    levels_ = bits{};
+    odd_ = {};
+  }
+}
+
+void cascade_end::learn_searched(frame& f, const packed_bits& outcomes, std::size_t& at) {
+  for (; f.fresh_masks != 0; --f.fresh_masks) f.odd_masks |= (outcomes.read(at++) & 1) << f.masks++;
+  const std::size_t count = f.searched.size();
+  std::size_t kept = 0;
+  if (f.searched_in >= passes) {
+    for (std::size_t i = 0; i < count; ++i) {
+      tree_node node = f.searched[i];
+      halve(f, node, outcomes.read(at++) & 1);
+      if (descend(f, node)) f.searched[kept++] = node;
+    }
+    f.searched.resize(kept);
     return;
   }
-  for (; f.fresh_masks != 0; --f.fresh_masks) f.odd_masks |= outcomes[at++] << f.masks++;
-  std::size_t kept = 0;
-  for (tree_node node : f.searched) {
-    halve(f, node, outcomes[at++]);
-    if (descend(f, node)) f.searched[kept++] = node;
+  // No branch here depends on an outcome: it would be mispredicted half the time.
+  parity_tree& tree = f.trees[f.searched_in];
+  const orders* const slots = occupied(f);
+  std::size_t found = 0;
+  if (found_.size() < count) found_.resize(count);
+  tree_node* const searched = f.searched.data();
+  std::uint64_t next = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i % 64 == 0) next = outcomes.read(at + i);
+    const std::uint64_t left_odd = next & 1;
+    next >>= 1;
+    tree.split(searched[i], left_odd);
+    const unsigned level = searched[i].level - 1U;
+    const auto first = static_cast<std::uint16_t>(searched[i].first + ((left_odd ^ 1) << level));
+    const tree_node node{first, static_cast<std::uint16_t>(level)};
+    if (slots != nullptr && (*slots)[f.searched_in].is_alone(node)) {
+      tree_node lower = node;
+      if (descend(f, lower)) searched[kept++] = lower;
+      continue;
+    }
+    searched[kept] = node;
+    kept += level != 0 ? 1U : 0U;
+    found_[found] = first;
+    found += level == 0 ? 1U : 0U;
   }
+  at += count;
   f.searched.resize(kept);
+  for (std::size_t i = 0; i < found; ++i) correct(f, found_[i]);
 }
 
 void cascade_end::search_masks(frame& f) {
@@ -378,19 +485,6 @@ void cascade_end::plan(frame& f) {
   }
 }
 
-void cascade_end::collect_tops(std::size_t index) {
-  frame& f = frames_[index];
-  for (f.searched_in = 0; f.searched_in < passes; ++f.searched_in) {
-    const unsigned level = f.trees[f.searched_in].top_level();
-    const std::uint64_t* const words = own(index, f.searched_in).data();
-    for (std::uint32_t first = 0; first < frame_slots; first += 1U << level) {
-      if (!holds_bits(f, first, level)) continue;
-      asked_.push(parity(node_word(words, first, level)));
-      ++f.parities;
-    }
-  }
-}
-
 void cascade_end::collect(std::size_t index) {
   frame& f = frames_[index];
   if (f.at == frame::state::ends) return;
@@ -400,12 +494,17 @@ void cascade_end::collect(std::size_t index) {
     const std::uint64_t* const chosen = mask(i);
     std::uint64_t sum = 0;
     for (std::size_t w = 0; w < frame_words; ++w) sum ^= identity[w] & chosen[w];
-    asked_.push(parity(sum));
+    asked_.push(parity(sum), 1);
   }
   if (f.searched_in < passes) {
     const std::uint64_t* const words = own(index, f.searched_in).data();
-    for (const tree_node node : f.searched)
-      asked_.push(parity(node_word(words, node.first, node.level - 1U)));
+    std::uint64_t gathered = 0;
+    unsigned count = 0;
+    for (const tree_node node : f.searched) {
+      gathered |= parity(node_word(words, node.first, node.level - 1U)) << count;
+      if (++count == 64) asked_.push(std::exchange(gathered, 0), std::exchange(count, 0U));
+    }
+    asked_.push(gathered, count);
     return;
   }
   for (const tree_node node : f.searched) {
@@ -417,17 +516,28 @@ void cascade_end::collect(std::size_t index) {
          w < last; ++w) {
       sum ^= identity[w] & chosen[w] & in_word;
     }
-    asked_.push(parity(sum));
+    asked_.push(parity(sum), 1);
   }
 }
 
 void cascade_end::compared(const packed_bits& outcomes) {
-  std::uint64_t at = 0;
+  std::size_t at = 0;
   asked_.clear();
   for (std::size_t i = 0; i < frames_.size(); ++i) {
     frame& f = frames_[i];
     if (f.at == frame::state::ends) continue;
-    learn(f, outcomes, at);
+    if (f.at == frame::state::begins) {
+      learn_blocks(i, outcomes, at);
+    } else if (f.at == frame::state::first_pass) {
+      learn_first_pass(i, outcomes, at);
+    } else {
+      learn_searched(f, outcomes, at);
+    }
+    if (f.at == frame::state::first_pass) {
+      while (f.level != 0 && !collect_first_pass(i)) learn_first_pass(i, outcomes, at);
+      if (f.level != 0) continue;
+      end_first_pass(i);
+    }
     plan(f);
     collect(i);
   }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cassert>
@@ -23,6 +24,16 @@ struct tree_node {
 /// The lowest 2^level bits.
 [[nodiscard]] constexpr std::uint64_t low_slots(unsigned level) noexcept {
   return ~std::uint64_t{0} >> (64 - (1U << level));
+}
+
+/// Every second bit, from the lowest on, moved together into the lower half.
+[[nodiscard]] constexpr std::uint64_t every_second_bit(std::uint64_t x) noexcept {
+  x &= 0x5555'5555'5555'5555;
+  x = (x | x >> 1) & 0x3333'3333'3333'3333;
+  x = (x | x >> 2) & 0x0F0F'0F0F'0F0F'0F0F;
+  x = (x | x >> 4) & 0x00FF'00FF'00FF'00FF;
+  x = (x | x >> 8) & 0x0000'FFFF'0000'FFFF;
+  return (x | x >> 16) & 0xFFFF'FFFF;
 }
 
 /// Highest level of a tree: blocks of 4096.
@@ -52,14 +63,29 @@ class parity_tree {
 
   /// The children of an odd node become known. Requires: exactly one of them is odd, the left one if `left_odd` is 1.
   void split(tree_node parent, std::uint64_t left_odd) noexcept {
-    if (parent.level == 1) return;
-    const unsigned level = parent.level - 1U;
-    const place left = where(parent.first, level);
-    const place right = where(parent.first + (1U << level), level);
-    groups_[left.group].known |= std::uint64_t{1} << left.index;
-    groups_[right.group].known |= std::uint64_t{1} << right.index;
-    groups_[left.group].odd |= left_odd << left.index;
-    groups_[right.group].odd |= (left_odd ^ 1) << right.index;
+    if (parent.level > 7) {
+      group& high = groups_[frame_words + (parent.first >> 12)];
+      learn_pair(high, (64U | (parent.first >> 6 & 63)) >> (parent.level - 7), left_odd);
+    } else if (parent.level < 7) {
+      // Of level 1 the children are slots, which are not kept: 64 and more shifts both bits out.
+      group& low = groups_[parent.first >> 6];
+      learn_pair(low, (64U | (parent.first & 63)) >> (parent.level - 1), left_odd);
+    } else {
+      group* const low = &groups_[parent.first >> 6];
+      low[0].known |= 2;
+      low[1].known |= 2;
+      low[0].odd |= left_odd << 1;
+      low[1].odd |= (left_odd ^ 1) << 1;
+    }
+  }
+
+  /// All nodes over a slot and their siblings, below the top level, are known and not odd.
+  void clear_path(std::uint32_t slot) noexcept {
+    groups_[slot >> 6].known |= with_siblings(paths[slot & 63] & from_bit(128U >> std::min(top_level_, 7U)));
+    if (top_level_ <= 6) return;
+    groups_[slot >> 6 ^ 1].known |= 2;
+    groups_[frame_words + (slot >> 12)].known |=
+        with_siblings(paths[slot >> 6 & 63] & from_bit(8192U >> top_level_));
   }
 
   /// A difference at this slot came to light and is taken away.
@@ -103,6 +129,19 @@ class parity_tree {
   [[nodiscard]] static place where(std::uint32_t first, unsigned level) noexcept {
     if (level <= 6) return {first >> 6, (64 | (first & 63)) >> level};
     return {static_cast<std::uint32_t>(frame_words) + (first >> 12), (64 | (first >> 6 & 63)) >> (level - 6)};
+  }
+
+  static void learn_pair(group& g, std::uint32_t left_index, std::uint64_t left_odd) noexcept {
+    const std::uint64_t is_node = left_index < 64 ? 1 : 0;
+    g.known |= 3 * is_node << (left_index & 63);
+    g.odd |= (2 - left_odd) * is_node << (left_index & 63);
+  }
+  static constexpr std::uint64_t with_siblings(std::uint64_t nodes) noexcept {
+    constexpr std::uint64_t left = 0x5555'5555'5555'5555;
+    return nodes | (nodes & left) << 1 | (nodes & ~left & ~std::uint64_t{2}) >> 1;
+  }
+  static constexpr std::uint64_t from_bit(unsigned bit) noexcept {
+    return bit < 64 ? ~std::uint64_t{0} << bit : 0;
   }
 
   void mark(std::size_t g, std::uint64_t odd) noexcept { marked_[g / 64] |= odd << (g % 64); }
