@@ -25,6 +25,11 @@ constexpr std::uint64_t masks_purpose = 2;
 /// So many random masks have to agree that were not needed to find a difference: differences that are left escape each
 /// of them with probability 1/2.
 constexpr unsigned agreeing_masks = 14;
+/// With fewer searches than these a frame begins with what is odd in the pass after: with all of it, except in the last
+/// pass, where a difference costs most, with as much as makes them so many. Measured: 16 and 4 take two thirds of the
+/// rounds of 1 and 1, for half a percent more parities.
+constexpr std::array<std::size_t, passes> enough_searches{16, 16, 4};
+
 /// A frame that asks for more is given up; verification finds it.
 constexpr unsigned most_masks = 64;
 /// Any block takes 200 to 600.
@@ -76,9 +81,11 @@ struct frame {
   enum class state : std::uint8_t { begins, first_pass, searches, ends };
 
   std::array<parity_tree, passes> trees;
-  std::vector<tree_node> searched{};  ///< odd nodes of which the left child is asked for
-  std::size_t searched_in = 0;        ///< their tree, or passes + the mask
-  std::size_t open_passes = 1;
+  /// By pass: odd nodes of which the left child is asked for.
+  std::array<std::vector<tree_node>, passes> searched{};
+  /// The same for a mask, of which the odd half of the halves so far is searched. Of level 0: none is.
+  tree_node searched_of_mask{};
+  unsigned searched_mask = 0;
   std::size_t first_bit = 0;  ///< of the key
   std::uint32_t size = 0;     ///< slots from there on hold no bits, but zeros that both ends know
   state at = state::begins;
@@ -110,7 +117,10 @@ struct occupied_slots {
       }
     }
   }
-  /// Requires: the level is 12 or less. Of level 0: no.
+  [[nodiscard]] bool holds_bits(std::uint32_t first, unsigned level) const noexcept {
+    return node_word(words.data(), first, level) != 0;
+  }
+  /// Of level 0: no.
   [[nodiscard]] bool is_alone(tree_node node) const noexcept {
     if (node.level > 6) {
       return (alone[frame_words + (node.first >> 12)] >>
@@ -138,6 +148,7 @@ class cascade_end {
 
  private:
   using orders = std::array<occupied_slots, passes>;
+  using slots_of_bit = std::array<std::uint32_t, passes>;  ///< in the passes' orders
 
   void collect_blocks(std::size_t index);
   void learn_blocks(std::size_t index, const packed_bits& outcomes, std::size_t& at);
@@ -146,14 +157,17 @@ class cascade_end {
   void end_first_pass(std::size_t index);
 
   void learn_searched(frame& f, const packed_bits& outcomes, std::size_t& at);
-  [[nodiscard]] bool descend(frame& f, tree_node& node);
-  void halve(frame& f, tree_node& node, std::uint64_t left_odd) const noexcept;
-  void correct(frame& f, std::uint32_t slot) noexcept;
-  void correct(frame& f, const std::array<std::uint32_t, passes>& slots) noexcept;
-  [[nodiscard]] bool holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept;
+  void learn_pass(frame& f, std::size_t pass, const packed_bits& outcomes, std::size_t& at);
+  void take_odd(frame& f, std::size_t pass, std::size_t most);
+  void correct_found(frame& f);
+  void note(const frame& f, std::size_t pass, std::uint32_t slot);
+  void correct(frame& f, const slots_of_bit& slots) noexcept;
+  void let_go(frame& f) noexcept;
 
   void plan(frame& f);
   void search_masks(frame& f);
+  void descend_mask(frame& f);
+  [[nodiscard]] bool mask_holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept;
   void collect(std::size_t index);
   const std::uint64_t* mask(std::size_t index);
 
@@ -177,7 +191,13 @@ class cascade_end {
   std::vector<frame> frames_;
   std::vector<orders> occupied_;  ///< of frames of smaller_size_, and of one bit more
   std::uint32_t smaller_size_ = 0;
-  std::vector<std::uint16_t> found_;  ///< scratch
+  struct difference {
+    std::uint16_t slot;
+    std::uint16_t pass;
+  };
+  std::vector<difference> found_;  ///< that are not corrected yet
+  std::size_t found_count_ = 0;
+  std::vector<slots_of_bit> corrected_slots_;  ///< scratch
   packed_bits asked_;
 };
 
@@ -248,49 +268,14 @@ const std::uint64_t* cascade_end::mask(std::size_t index) {
   return masks_[index].data();
 }
 
-bool cascade_end::holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept {
-  const orders* const slots = occupied(f);
-  if (f.searched_in < passes) {
-    return slots == nullptr || node_word((*slots)[f.searched_in].words.data(), first, level) != 0;
-  }
-  const std::uint64_t* const chosen = masks_[f.searched_in - passes].data();
-  const std::uint64_t in_word = low_slots(std::min(level, 6U)) << (first & 63);
-  for (std::size_t i = first / 64, last = (first + (std::size_t{1} << level) + 63) / 64; i < last; ++i) {
-    if ((chosen[i] & in_word & (slots == nullptr ? ~std::uint64_t{0} : (*slots)[0].words[i])) != 0)
-      return true;
-  }
-  return false;
-}
-
-/// Goes from an odd node to the child that is odd.
-void cascade_end::halve(frame& f, tree_node& node, std::uint64_t left_odd) const noexcept {
-  if (f.searched_in < passes) f.trees[f.searched_in].split(node, left_odd);
-  --node.level;
-  if (left_odd == 0) node.first = static_cast<std::uint16_t>(node.first + (1U << node.level));
-}
-
-/// Goes on from an odd node as far as nothing has to be asked, as the slots of one half hold no bits. False: the difference
-/// was found, and taken away.
-bool cascade_end::descend(frame& f, tree_node& node) {
-  for (;;) {
-    if (node.level == 0) {
-      correct(f, node.first);
-      return false;
-    }
-    const unsigned level = node.level - 1U;
-    const bool left = holds_bits(f, node.first, level);
-    if (left && holds_bits(f, node.first + (1U << level), level)) return true;
-    halve(f, node, left ? 1 : 0);
-  }
-}
-
-void cascade_end::correct(frame& f, std::uint32_t slot) noexcept {
-  std::array<std::uint32_t, passes> slots{};
-  if (f.searched_in == 2) {
+/// Notes a difference that is to be corrected, and asks the caches for what that takes.
+void cascade_end::note(const frame& f, std::size_t pass, std::uint32_t slot) {
+  slots_of_bit slots{};
+  if (pass == 2) {
     slots[2] = slot;
     slots[1] = shuffles_[1].back(slot);
     slots[0] = shuffles_[0].back(slots[1]);
-  } else if (f.searched_in == 1) {
+  } else if (pass == 1) {
     slots[1] = slot;
     slots[0] = shuffles_[0].back(slot);
     slots[2] = shuffles_[1].forward(slot);
@@ -299,13 +284,16 @@ void cascade_end::correct(frame& f, std::uint32_t slot) noexcept {
     slots[1] = shuffles_[0].forward(slot);
     slots[2] = shuffles_[1].forward(slots[1]);
   }
-  for (unsigned i = 0; i < f.masks; ++i)
-    f.odd_masks ^= (masks_[i][slots[0] / 64] >> (slots[0] % 64) & 1) << i;
-  f.trees[0].flip(slots[0]);
-  correct(f, slots);
+  corrected_slots_.push_back(slots);
+  f.trees[0].prefetch(slots[0]);
+  f.trees[1].prefetch(slots[1]);
+  if (corrected_ == nullptr) return;
+  const auto index = static_cast<std::size_t>(&f - frames_.data());
+  for (std::size_t i = 0; i < passes; ++i) __builtin_prefetch(&own(index, i)[slots[i] >> 6], 1);
 }
 
-void cascade_end::correct(frame& f, const std::array<std::uint32_t, passes>& slots) noexcept {
+/// In all but the tree of the first pass.
+void cascade_end::correct(frame& f, const slots_of_bit& slots) noexcept {
   assert(slots[0] < f.size);
   for (std::size_t pass = 1; pass < passes; ++pass) f.trees[pass].flip(slots[pass]);
   if (corrected_ == nullptr) return;
@@ -329,11 +317,13 @@ void cascade_end::collect_blocks(std::size_t index) {
     asked_.push(first[i], now);
     left -= now;
   }
-  for (f.searched_in = 1; f.searched_in < passes; ++f.searched_in) {
-    const unsigned level = f.trees[f.searched_in].top_level();
-    const std::uint64_t* const words = own(index, f.searched_in).data();
+  const orders* const slots = occupied(f);
+  for (std::size_t pass = 1; pass < passes; ++pass) {
+    const unsigned level = f.trees[pass].top_level();
+    const std::uint64_t* const words = own(index, pass).data();
     for (std::uint32_t slot = 0; slot < frame_slots; slot += 1U << level) {
-      if (holds_bits(f, slot, level)) asked_.push(parity(node_word(words, slot, level)), 1);
+      if (slots != nullptr && !(*slots)[pass].holds_bits(slot, level)) continue;
+      asked_.push(parity(node_word(words, slot, level)), 1);
     }
   }
   f.parities = asked_.size() - before;
@@ -351,10 +341,12 @@ void cascade_end::learn_blocks(std::size_t index, const packed_bits& outcomes, s
   }
   // When this pass is over none will be odd.
   for (std::uint32_t slot = 0; slot < frame_slots; slot += 1U << f.level) f.trees[0].compare_top(slot, 0);
-  for (f.searched_in = 1; f.searched_in < passes; ++f.searched_in) {
-    parity_tree& tree = f.trees[f.searched_in];
+  const orders* const slots = occupied(f);
+  for (std::size_t pass = 1; pass < passes; ++pass) {
+    parity_tree& tree = f.trees[pass];
     for (std::uint32_t slot = 0; slot < frame_slots; slot += 1U << tree.top_level()) {
-      tree.compare_top(slot, holds_bits(f, slot, tree.top_level()) ? outcomes.read(at++) & 1 : 0);
+      const bool asked = slots == nullptr || (*slots)[pass].holds_bits(slot, tree.top_level());
+      tree.compare_top(slot, asked ? outcomes.read(at++) & 1 : 0);
     }
   }
 }
@@ -387,11 +379,12 @@ void cascade_end::end_first_pass(std::size_t index) {
   for (std::uint32_t w = 0; w < frame_words; ++w) {
     for (std::uint64_t left = odd[w]; left != 0; left &= left - 1) {
       const std::uint32_t slot = 64 * w + static_cast<std::uint32_t>(std::countr_zero(left));
-      const std::uint32_t second = shuffles_[0].forward(slot);
       f.trees[0].clear_path(slot);
-      correct(f, {slot, second, shuffles_[1].forward(second)});
+      note(f, 0, slot);
     }
   }
+  for (const slots_of_bit& slots : corrected_slots_) correct(f, slots);
+  corrected_slots_.clear();
   if (--in_first_pass_ == 0) {
     levels_ = bits{};
     odd_ = {};
@@ -400,95 +393,168 @@ void cascade_end::end_first_pass(std::size_t index) {
 
 void cascade_end::learn_searched(frame& f, const packed_bits& outcomes, std::size_t& at) {
   for (; f.fresh_masks != 0; --f.fresh_masks) f.odd_masks |= (outcomes.read(at++) & 1) << f.masks++;
-  const std::size_t count = f.searched.size();
-  std::size_t kept = 0;
-  if (f.searched_in >= passes) {
-    for (std::size_t i = 0; i < count; ++i) {
-      tree_node node = f.searched[i];
-      halve(f, node, outcomes.read(at++) & 1);
-      if (descend(f, node)) f.searched[kept++] = node;
-    }
-    f.searched.resize(kept);
-    return;
+  for (std::size_t pass = 0; pass < passes; ++pass) learn_pass(f, pass, outcomes, at);
+  if (f.searched_of_mask.level != 0) {
+    const std::uint64_t left_odd = outcomes.read(at++) & 1;
+    const unsigned level = --f.searched_of_mask.level;
+    if (left_odd == 0)
+      f.searched_of_mask.first = static_cast<std::uint16_t>(f.searched_of_mask.first + (1U << level));
+    descend_mask(f);
   }
-  // No branch here depends on an outcome: it would be mispredicted half the time.
-  parity_tree& tree = f.trees[f.searched_in];
-  const orders* const slots = occupied(f);
-  std::size_t found = 0;
-  if (found_.size() < count) found_.resize(count);
-  tree_node* const searched = f.searched.data();
+  correct_found(f);
+}
+
+/// Every outcome is of the keys as they were when it was asked for: so all nodes are split before any is corrected.
+void cascade_end::learn_pass(frame& f, std::size_t pass, const packed_bits& outcomes, std::size_t& at) {
+  const std::size_t count = f.searched[pass].size();
+  if (count == 0) return;
+  if (found_.size() < found_count_ + count + 1) found_.resize(2 * (found_count_ + count + 1));
+  parity_tree& tree = f.trees[pass];
+  const occupied_slots* const slots = occupied(f) == nullptr ? nullptr : &(*occupied(f))[pass];
+  tree_node* const searched = f.searched[pass].data();
+  std::size_t kept = 0;
   std::uint64_t next = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (i % 64 == 0) next = outcomes.read(at + i);
-    const std::uint64_t left_odd = next & 1;
+    std::uint64_t left_odd = next & 1;
     next >>= 1;
-    tree.split(searched[i], left_odd);
-    const unsigned level = searched[i].level - 1U;
-    const auto first = static_cast<std::uint16_t>(searched[i].first + ((left_odd ^ 1) << level));
-    const tree_node node{first, static_cast<std::uint16_t>(level)};
-    if (slots != nullptr && (*slots)[f.searched_in].is_alone(node)) {
-      tree_node lower = node;
-      if (descend(f, lower)) searched[kept++] = lower;
-      continue;
+    // No branch here depends on an outcome: it would be mispredicted half the time.
+    unsigned level = searched[i].level;
+    std::uint32_t first = searched[i].first;
+    for (;;) {
+      tree.split({static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(level)}, left_odd);
+      --level;
+      first += static_cast<std::uint32_t>(left_odd ^ 1) << level;
+      const tree_node node{static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(level)};
+      if (slots == nullptr || !slots->is_alone(node)) break;
+      left_odd = slots->holds_bits(first, level - 1) ? 1 : 0;  // the other half has no bits
     }
-    searched[kept] = node;
+    searched[kept] = {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(level)};
     kept += level != 0 ? 1U : 0U;
-    found_[found] = first;
-    found += level == 0 ? 1U : 0U;
+    found_[found_count_] = {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(pass)};
+    found_count_ += level == 0 ? 1U : 0U;
   }
   at += count;
-  f.searched.resize(kept);
-  for (std::size_t i = 0; i < found; ++i) correct(f, found_[i]);
+  f.searched[pass].resize(kept);
+}
+
+/// Starts to search all odd nodes of a pass.
+void cascade_end::take_odd(frame& f, std::size_t pass, std::size_t most) {
+  const occupied_slots* const slots = occupied(f) == nullptr ? nullptr : &(*occupied(f))[pass];
+  f.trees[pass].take_odd(most, [&](tree_node node) {
+    while (slots != nullptr && slots->is_alone(node)) {
+      const unsigned level = node.level - 1U;
+      const bool left = slots->holds_bits(node.first, level);
+      f.trees[pass].split(node, left ? 1 : 0);
+      node = {static_cast<std::uint16_t>(node.first + (left ? 0U : 1U << level)),
+              static_cast<std::uint16_t>(level)};
+    }
+    if (node.level != 0) {
+      f.searched[pass].push_back(node);
+      return;
+    }
+    if (found_.size() == found_count_) found_.resize(2 * found_count_ + 64);
+    found_[found_count_++] = {node.first, static_cast<std::uint16_t>(pass)};
+  });
+}
+
+void cascade_end::correct_found(frame& f) {
+  if (found_count_ == 0) return;
+  for (std::size_t i = 0; i < found_count_; ++i) note(f, found_[i].pass, found_[i].slot);
+  for (std::size_t i = 0; i < found_count_; ++i) {
+    const difference d = found_[i];
+    // Two passes may have found the same.
+    if (d.pass < passes && !f.trees[d.pass].odd({static_cast<std::uint16_t>(d.slot & ~1U), 1})) continue;
+    const slots_of_bit& slots = corrected_slots_[i];
+    for (unsigned m = 0; m < f.masks; ++m)
+      f.odd_masks ^= (masks_[m][slots[0] / 64] >> (slots[0] % 64) & 1) << m;
+    f.trees[0].flip(slots[0]);
+    correct(f, slots);
+  }
+  corrected_slots_.clear();
+  found_count_ = 0;
+  let_go(f);
+}
+
+/// Searches no further what was made even by a difference that another pass found.
+void cascade_end::let_go(frame& f) noexcept {
+  for (std::size_t pass = 0; pass < passes; ++pass) {
+    std::size_t kept = 0;
+    for (const tree_node node : f.searched[pass]) {
+      f.searched[pass][kept] = node;
+      if (f.trees[pass].odd(node)) {
+        ++kept;
+      } else {
+        f.trees[pass].let_go(node);
+      }
+    }
+    f.searched[pass].resize(kept);
+  }
+}
+
+bool cascade_end::mask_holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept {
+  const orders* const slots = occupied(f);
+  const std::uint64_t* const chosen = masks_[f.searched_mask].data();
+  const std::uint64_t in_word = low_slots(std::min(level, 6U)) << (first & 63);
+  for (std::size_t i = first / 64, last = (first + (std::size_t{1} << level) + 63) / 64; i < last; ++i) {
+    if ((chosen[i] & in_word & (slots == nullptr ? ~std::uint64_t{0} : (*slots)[0].words[i])) != 0)
+      return true;
+  }
+  return false;
+}
+
+/// Goes on as far as nothing has to be asked, as one half of the node has no bits in the mask.
+void cascade_end::descend_mask(frame& f) {
+  tree_node& node = f.searched_of_mask;
+  while (node.level != 0) {
+    const unsigned level = node.level - 1U;
+    const bool left = mask_holds_bits(f, node.first, level);
+    if (left && mask_holds_bits(f, node.first + (1U << level), level)) return;
+    node = {static_cast<std::uint16_t>(node.first + (left ? 0U : 1U << level)),
+            static_cast<std::uint16_t>(level)};
+  }
+  if (found_.size() == found_count_) found_.resize(2 * found_count_ + 64);
+  found_[found_count_++] = {node.first, passes};
 }
 
 void cascade_end::search_masks(frame& f) {
-  while (f.odd_masks != 0 && f.searched.empty()) {
-    const auto odd = static_cast<unsigned>(std::countr_zero(f.odd_masks));
-    f.spent_masks |= std::uint64_t{1} << odd;
-    f.searched_in = passes + odd;
-    tree_node node{0, 16};
-    if (!descend(f, node)) return;
-    f.searched.push_back(node);
+  if (f.odd_masks != 0) {
+    f.searched_mask = static_cast<unsigned>(std::countr_zero(f.odd_masks));
+    f.spent_masks |= std::uint64_t{1} << f.searched_mask;
+    f.searched_of_mask = {0, 16};
+    descend_mask(f);
   }
   const unsigned wanted = agreeing_masks + static_cast<unsigned>(std::popcount(f.spent_masks));
   f.fresh_masks = std::min(wanted, most_masks) - f.masks;
 }
 
-/// Chooses what a frame asks for next: first what is odd in the pass with the smallest blocks.
+/// Chooses what a frame asks for next. The smaller the blocks of a pass, the fewer parities a difference costs: so a pass
+/// waits until little is left to do in those before it. If it waited until there is nothing, there would be twice the
+/// rounds, most of them for a few long chains of differences that lead to one another.
 void cascade_end::plan(frame& f) {
   if (f.at == frame::state::ends) return;
-  while (f.searched.empty()) {
-    bool corrected = false;
-    for (f.searched_in = 0; f.searched_in < f.open_passes; ++f.searched_in) {
-      f.trees[f.searched_in].take_odd([&](tree_node node) {
-        if (descend(f, node)) {
-          f.searched.push_back(node);
-        } else {
-          corrected = true;
-        }
-      });
-      if (corrected || !f.searched.empty()) break;
-    }
-    if (corrected || !f.searched.empty()) continue;
-    if (f.open_passes < passes) {
-      ++f.open_passes;
-      continue;
-    }
-    search_masks(f);
-    break;
+  const auto searches = [&f] { return f.searched[0].size() + f.searched[1].size() + f.searched[2].size(); };
+  if (f.searched_of_mask.level == 0) {
+    do {
+      correct_found(f);
+      for (std::size_t pass = 0; pass < passes; ++pass) {
+        const std::size_t going = searches();
+        if (going >= enough_searches[pass]) continue;
+        take_odd(f, pass, pass + 1 < passes ? frame_slots : enough_searches[pass] - going);
+      }
+      if (found_count_ == 0 && searches() == 0) search_masks(f);
+    } while (found_count_ != 0);
   }
-  const std::uint64_t asks = f.fresh_masks + f.searched.size();
+  const std::uint64_t asks = f.fresh_masks + searches() + (f.searched_of_mask.level != 0 ? 1 : 0);
   if (asks == 0 || f.parities + asks > most_parities(f.size) || tally.rounds + 1 >= most_rounds) {
     f.at = frame::state::ends;
-    f.fresh_masks = 0;
-    f.searched.clear();
   }
 }
 
 void cascade_end::collect(std::size_t index) {
   frame& f = frames_[index];
   if (f.at == frame::state::ends) return;
-  f.parities += f.fresh_masks + f.searched.size();
+  const std::size_t before = asked_.size();
   const std::uint64_t* const identity = own(index, 0).data();
   for (unsigned i = f.masks; i < f.masks + f.fresh_masks; ++i) {
     const std::uint64_t* const chosen = mask(i);
@@ -496,19 +562,18 @@ void cascade_end::collect(std::size_t index) {
     for (std::size_t w = 0; w < frame_words; ++w) sum ^= identity[w] & chosen[w];
     asked_.push(parity(sum), 1);
   }
-  if (f.searched_in < passes) {
-    const std::uint64_t* const words = own(index, f.searched_in).data();
+  for (std::size_t pass = 0; pass < passes; ++pass) {
+    const std::uint64_t* const words = own(index, pass).data();
     std::uint64_t gathered = 0;
     unsigned count = 0;
-    for (const tree_node node : f.searched) {
+    for (const tree_node node : f.searched[pass]) {
       gathered |= parity(node_word(words, node.first, node.level - 1U)) << count;
       if (++count == 64) asked_.push(std::exchange(gathered, 0), std::exchange(count, 0U));
     }
     asked_.push(gathered, count);
-    return;
   }
-  for (const tree_node node : f.searched) {
-    const std::uint64_t* const chosen = mask(f.searched_in - passes);
+  if (const tree_node node = f.searched_of_mask; node.level != 0) {
+    const std::uint64_t* const chosen = mask(f.searched_mask);
     const unsigned level = node.level - 1U;
     const std::uint64_t in_word = low_slots(std::min(level, 6U)) << (node.first & 63);
     std::uint64_t sum = 0;
@@ -518,6 +583,7 @@ void cascade_end::collect(std::size_t index) {
     }
     asked_.push(parity(sum), 1);
   }
+  f.parities += asked_.size() - before;
 }
 
 void cascade_end::compared(const packed_bits& outcomes) {

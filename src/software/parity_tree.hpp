@@ -43,7 +43,8 @@ inline constexpr unsigned top_level_limit = 12;
 /// 2 i + 1, from 1, which is all 64, to 32 to 63, which are two slots each. The same again over 64 such groups. A
 /// slot's own parity need not be kept: once it is known, the slot is right.
 /// If a node is known then so is its sibling, and the one above both. An odd node has an odd child if its children are
-/// known, so there is something to look for exactly where the lowest known node over some slot is odd.
+/// known, so there is something to look for exactly where the lowest known node over some slot is odd. Such a node is
+/// taken, and split, and split again, until a difference is found or the node is odd no more.
 /// Threads: one at a time.
 class parity_tree {
  public:
@@ -61,22 +62,35 @@ class parity_tree {
     mark(at.group, odd);
   }
 
-  /// The children of an odd node become known. Requires: exactly one of them is odd, the left one if `left_odd` is 1.
+  /// The children of a taken odd node become known, and the odd one is taken in its place. Requires: exactly one of them
+  /// is odd, the left one if `left_odd` is 1.
   void split(tree_node parent, std::uint64_t left_odd) noexcept {
     if (parent.level > 7) {
       group& high = groups_[frame_words + (parent.first >> 12)];
       learn_pair(high, (64U | (parent.first >> 6 & 63)) >> (parent.level - 7), left_odd);
     } else if (parent.level < 7) {
-      // Of level 1 the children are slots, which are not kept: 64 and more shifts both bits out.
+      // Of level 1 the children are slots, which are not kept.
       group& low = groups_[parent.first >> 6];
       learn_pair(low, (64U | (parent.first & 63)) >> (parent.level - 1), left_odd);
     } else {
       group* const low = &groups_[parent.first >> 6];
       low[0].known |= 2;
       low[1].known |= 2;
-      low[0].odd |= left_odd << 1;
-      low[1].odd |= (left_odd ^ 1) << 1;
+      low[left_odd ^ 1].odd |= 2;
+      low[left_odd ^ 1].taken |= 2;
     }
+  }
+
+  /// Whether a known node is odd. Requires: its level is 1 or more.
+  [[nodiscard]] bool odd(tree_node node) const noexcept {
+    const place at = where(node.first, node.level);
+    return (groups_[at.group].odd >> at.index & 1) != 0;
+  }
+
+  /// A node that was taken is odd no more.
+  void let_go(tree_node node) noexcept {
+    const place at = where(node.first, node.level);
+    groups_[at.group].taken &= ~(std::uint64_t{1} << at.index);
   }
 
   /// All nodes over a slot and their siblings, below the top level, are known and not odd.
@@ -90,28 +104,33 @@ class parity_tree {
 
   /// A difference at this slot came to light and is taken away.
   void flip(std::uint32_t slot) noexcept {
-    group& low = groups_[slot >> 6];
-    const std::uint64_t known = low.known & paths[slot & 63];
-    low.odd ^= known;
     if (top_level_ > 6) {
       group& high = groups_[frame_words + (slot >> 12)];
-      const std::uint64_t known_above = high.known & paths[slot >> 6 & 63];
-      high.odd ^= known_above;
-      if (known == 0) {
-        mark(frame_words + (slot >> 12), high.odd >> (std::bit_width(known_above) - 1) & 1);
+      const std::uint64_t known = high.known & paths[slot >> 6 & 63];
+      high.odd ^= known;
+      // Without a node of level 7 there is none below: in a pass with large blocks most of the time.
+      if (known >> 32 == 0 || (groups_[slot >> 6].known & 2) == 0) {
+        mark(frame_words + (slot >> 12), high.odd >> (std::bit_width(known) - 1) & 1);
         return;
       }
     }
+    group& low = groups_[slot >> 6];
+    const std::uint64_t known = low.known & paths[slot & 63];
+    low.odd ^= known;
     mark(slot >> 6, low.odd >> (std::bit_width(known) - 1) & 1);
   }
+  /// Makes flip() of a slot cheaper that comes soon.
+  void prefetch(std::uint32_t slot) const noexcept { __builtin_prefetch(&groups_[slot >> 6], 1); }
 
-  /// Calls f with every odd node whose children are not known, in ascending order of groups, and forgets them until a
-  /// flip makes one odd again.
+  /// Takes odd nodes whose children are not known and calls f with each, in ascending order of groups: the first `most`.
   template <class F>
-  void take_odd(F f) noexcept {
+  void take_odd(std::size_t most, F f) noexcept {
     for (std::size_t i = 0; i < marked_.size(); ++i) {
-      for (std::uint64_t left = std::exchange(marked_[i], 0); left != 0; left &= left - 1) {
-        take_odd(64 * i + static_cast<std::size_t>(std::countr_zero(left)), f);
+      while (marked_[i] != 0) {
+        if (most == 0) return;
+        if (take_odd(64 * i + static_cast<std::size_t>(std::countr_zero(marked_[i])), most, f)) {
+          marked_[i] &= marked_[i] - 1;
+        }
       }
     }
   }
@@ -120,6 +139,7 @@ class parity_tree {
   struct group {
     std::uint64_t known = 0;
     std::uint64_t odd = 0;
+    std::uint64_t taken = 0;
   };
   struct place {
     std::uint32_t group;
@@ -133,8 +153,10 @@ class parity_tree {
 
   static void learn_pair(group& g, std::uint32_t left_index, std::uint64_t left_odd) noexcept {
     const std::uint64_t is_node = left_index < 64 ? 1 : 0;
+    const std::uint64_t odd_child = (2 - left_odd) * is_node << (left_index & 63);
     g.known |= 3 * is_node << (left_index & 63);
-    g.odd |= (2 - left_odd) * is_node << (left_index & 63);
+    g.odd |= odd_child;
+    g.taken |= odd_child;
   }
   static constexpr std::uint64_t with_siblings(std::uint64_t nodes) noexcept {
     constexpr std::uint64_t left = 0x5555'5555'5555'5555;
@@ -146,10 +168,11 @@ class parity_tree {
 
   void mark(std::size_t g, std::uint64_t odd) noexcept { marked_[g / 64] |= odd << (g % 64); }
 
+  /// False: there may be more in the group.
   template <class F>
-  void take_odd(std::size_t g, F& f) noexcept {
+  bool take_odd(std::size_t g, std::size_t& most, F& f) noexcept {
     const bool high = g >= frame_words;
-    for (std::uint64_t left = groups_[g].known & groups_[g].odd; left != 0; left &= left - 1) {
+    for (std::uint64_t left = groups_[g].odd & ~groups_[g].taken; left != 0; left &= left - 1) {
       const auto index = static_cast<std::uint32_t>(std::countr_zero(left));
       const auto depth = static_cast<std::uint32_t>(std::bit_width(index)) - 1;
       const std::uint32_t at = (index - (1U << depth)) << (6 - depth);
@@ -160,10 +183,14 @@ class parity_tree {
         children = groups_[(g - frame_words) * 64 + at].known >> 1 & 1;
       }
       if (children != 0) continue;
+      if (most == 0) return false;
+      --most;
+      groups_[g].taken |= std::uint64_t{1} << index;
       const std::uint32_t first = high ? (static_cast<std::uint32_t>(g - frame_words) * 64 + at) * 64
                                        : static_cast<std::uint32_t>(g) * 64 + at;
       f(tree_node{static_cast<std::uint16_t>(first), static_cast<std::uint16_t>((high ? 12 : 6) - depth)});
     }
+    return true;
   }
 
   /// Bit i of [slot]: node i of a group of 64 contains the slot.

@@ -43,7 +43,7 @@ struct followed {
   }
   [[nodiscard]] std::set<std::pair<unsigned, std::uint32_t>> taken() {
     std::set<std::pair<unsigned, std::uint32_t>> all;
-    tree.take_odd([&](tree_node node) { CHECK(all.insert({node.level, node.first}).second); });
+    tree.take_odd(frame_slots, [&](tree_node node) { CHECK(all.insert({node.level, node.first}).second); });
     return all;
   }
   /// Halves a node down to a difference, and takes that away.
@@ -86,4 +86,38 @@ TEST_CASE("parity_tree: tells the lowest odd nodes when differences come and go"
       }
     }
   }
+}
+
+TEST_CASE("parity_tree: gives a node out again only when it was let go of and is odd again") {
+  parity_tree tree{7};
+  for (std::uint32_t first = 0; first < frame_slots; first += 128)
+    tree.compare_top(first, first == 256 ? 1 : 0);
+  std::vector<std::uint32_t> taken;
+  const auto take = [&] { tree.take_odd(10, [&](tree_node node) { taken.push_back(node.first); }); };
+  take();
+  CHECK(taken == std::vector<std::uint32_t>{256});
+  tree.flip(300);  // another pass was faster
+  CHECK_FALSE(tree.odd({256, 7}));
+  tree.flip(301);
+  CHECK(tree.odd({256, 7}));
+  take();
+  CHECK(taken.size() == 1);
+  tree.flip(302);
+  tree.let_go({256, 7});
+  take();
+  CHECK(taken.size() == 1);
+  tree.flip(303);
+  take();
+  CHECK(taken.size() == 2);
+}
+
+TEST_CASE("parity_tree: gives out no more nodes than were asked for, and the others later") {
+  parity_tree tree{2};
+  for (std::uint32_t first = 0; first < frame_slots; first += 4) tree.compare_top(first, first < 400 ? 1 : 0);
+  std::set<std::uint32_t> taken;
+  for (unsigned i = 1; i <= 10; ++i) {
+    tree.take_odd(10, [&](tree_node node) { taken.insert(node.first); });
+    CHECK(taken.size() == 10 * i);
+  }
+  tree.take_odd(10, [&](tree_node) { FAIL("there were 100"); });
 }
