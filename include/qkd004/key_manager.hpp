@@ -136,6 +136,9 @@ class key_manager final : public key_service {
   void link_down(link_id id, time_point now);
   void receive(link_id id, peer::message&& message, time_point now);
   [[nodiscard]] bool link_ready(link_id id) const { return links_.at(id)->at == stage::ready; }
+  /// Whether it is worth making the connection anew at once: false for a link whose sessions begin again and again
+  /// without a block of key in between.
+  [[nodiscard]] bool link_promising(link_id id) const { return links_.at(id)->fruitless <= 1; }
   ///@}
 
   /// Somebody waits on a ring that was handed out: the next advance() looks at all of those.
@@ -261,15 +264,20 @@ class key_manager final : public key_service {
   struct link {
     link_options options;
     key_source* source = nullptr;
+    classical_channel* channel = nullptr;  ///< of the source; null: it needs none
     link_id id = 0;
+    instance_id instance{};  ///< this site's to that peer: a session that is given up takes it along
     bool allocates = false;  ///< this site has the lower node id (R1)
 
     stage at = stage::down;
+    bool channel_up = false;
     bool has_session = false;
     bool confirmed = false;              ///< the peer had this session as well
     bool broken = false;                 ///< the peer broke its protocol: this session is not taken up again
     std::uint64_t greeted_position = 0;  ///< of the source, as it stood in the hello that was sent
     instance_id peer_instance{};
+    instance_id former_instance{};  ///< of the peer, before that one
+    std::uint32_t fruitless = 0;    ///< sessions begun since the source gave its last block
     key_source_check check{};
     bool source_ended = false;
     bool cramped = false;  ///< there was no memory for its next block
@@ -442,15 +450,22 @@ class key_manager final : public key_service {
 
   // links
   void send(link& l, peer::message&& m) { out_.send(l.id, std::move(m)); }
-  void fail(link& l, const std::string& why) {
+  /// Nothing more comes or goes over this connection.
+  void leave(link& l) {
     l.at = stage::down;
-    l.deferred.clear();
+    l.deferred.clear();  // the allocator sends them again
+    if (std::exchange(l.channel_up, false)) l.channel->down();
+  }
+  void fail(link& l, const std::string& why) {
+    leave(l);
     out_.link_failed(l.id, why);
   }
   void break_off(link& l, const std::string& why) {
     l.broken = true;
     fail(l, why + "; one of the two sites must be restarted");
   }
+  void give_up_session(link& l, const std::string& why);
+  void speak(link& l);
   void announce(const stream& s);
   void reset_session(link& l, const instance_id& peer_instance);
   void become_ready(link& l, time_point now);
@@ -466,6 +481,7 @@ class key_manager final : public key_service {
   void on(link& l, const peer::closed& m, time_point now);
   void on(link& l, const peer::borrow& m, time_point now);
   void on(link& l, const peer::lend& m, time_point now);
+  void on(link& l, const peer::classical& m, time_point now);
   void on(link& l, const peer::fault& m, time_point now);
   [[nodiscard]] bool adopt(stream& s, const qos& quality, bool strict_once, bool here);
   void settle(stream& s, std::uint32_t peer_window, time_point now);
