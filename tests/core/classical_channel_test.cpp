@@ -89,6 +89,7 @@ TEST_CASE("classical_channel: is up while the link is ready, and down once after
   w.restart_b();
   w.connect();
   CHECK(w.end_a.calls() == "start up down up down start up ");
+  w.cut();
   w.a->manager.shutdown(w.now);
   w.a->manager.link_down(w.a->link, w.now);
   CHECK(w.end_a.calls() == "start up down up down start up down stop ");
