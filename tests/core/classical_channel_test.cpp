@@ -4,7 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/talking_source.hpp"
@@ -184,6 +187,67 @@ TEST_CASE(
     REQUIRE_FALSE(w.a->outbox.empty());
     CHECK(std::holds_alternative<peer::fault>(w.a->outbox.back()) == channels);
   }
+}
+
+TEST_CASE("classical_channel: is carried within one process while somebody waits") {
+  pair_options o;
+  o.memory.allow_unlocked = true;
+  const auto end_a = std::make_shared<talking_source>();
+  const auto end_b = std::make_shared<talking_source>();
+  o.first_source = end_a;
+  o.second_source = end_b;
+  end_a->allow_blocks(0);
+  end_b->allow_blocks(0);
+  auto link = std::make_shared<in_process_link>(std::move(o));
+  CHECK(end_a->is_listened_to());
+  {
+    auto at_a = qkd004::connect(link, 0);
+    auto at_b = qkd004::connect(link, 1);
+    qos patient;
+    patient.timeout_ms = 20'000;
+    auto opened = at_a.open_connect({"qkd://alice@A", "qkd://bob@B", patient});
+    REQUIRE(opened);
+    auto joined = at_b.open_connect({"qkd://alice@A", "qkd://bob@B", patient, opened->id()});
+    REQUIRE(joined);
+    std::thread reader{[&] {
+      const auto key = opened->get_key(0);
+      CHECK(key.has_value());
+    }};
+    end_a->say("hear");
+    CHECK(end_b->has_heard(1, 20s));
+    end_b->allow_blocks(4);
+    end_a->allow_blocks(4);
+    reader.join();
+    const auto other = joined->get_key(0);
+    CHECK(other.has_value());
+  }
+  link.reset();
+  CHECK_FALSE(end_a->is_listened_to());
+  CHECK(end_b->calls() == "start up down stop ");
+}
+
+TEST_CASE("key_source: begins another session within one process, too") {
+  pair_options o;
+  o.memory.allow_unlocked = true;
+  const auto end_a = std::make_shared<talking_source>();
+  const auto end_b = std::make_shared<talking_source>();
+  o.first_source = end_a;
+  o.second_source = end_b;
+  end_a->allow_blocks(0);
+  end_b->allow_blocks(0);
+  auto link = std::make_shared<in_process_link>(std::move(o));
+  REQUIRE(link->with_manager(0, [](key_manager& m) { return m.link_ready(0); }));
+  end_b->fail(status::protocol_error);
+  const auto is_up = [&] {
+    return link->with_manager(0, [](key_manager& m) { return m.link_ready(0); }) &&
+           link->with_manager(1, [](key_manager& m) { return m.link_ready(0); });
+  };
+  const auto until = boot_clock::now() + 20s;
+  while (!(end_a->sessions().size() == 2 && is_up()) && boot_clock::now() < until) {
+    static_cast<void>(link->drive(boot_clock::now()));
+  }
+  CHECK(is_up());
+  CHECK(end_b->sessions().size() == 2);
 }
 
 TEST_CASE("key_source: has a session given up and another begun when its ends are out of step") {
