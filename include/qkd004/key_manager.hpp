@@ -23,6 +23,7 @@
 
 #include "qkd004/clock.hpp"
 #include "qkd004/key_pool.hpp"
+#include "qkd004/key_provenance.hpp"
 #include "qkd004/key_ring.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/key_source.hpp"
@@ -36,6 +37,7 @@
 #include "qkd004/routing.hpp"
 #include "qkd004/secret.hpp"
 #include "qkd004/status.hpp"
+#include "qkd004/vendor_metadata.hpp"
 
 namespace qkd004 {
 
@@ -208,6 +210,14 @@ class key_manager final : public key_service {
     std::uint32_t credit = 0;
   };
 
+  /// Indices of one stream, up to but not `end`, from where the one before ends or a later one, and how their key came
+  /// to be.
+  struct described_run {
+    std::uint64_t first;
+    std::uint64_t end;
+    std::shared_ptr<const key_provenance> how;
+  };
+
   struct stream {
     key_stream_id id;
     std::uint64_t serial = 0;
@@ -232,6 +242,8 @@ class key_manager final : public key_service {
     std::set<std::uint64_t> handed_out;  ///< strict once: indices in the window that were served
 
     std::shared_ptr<key_ring> ring;
+    std::deque<described_run>
+        described;                ///< how what is in the ring came to be; in order, each at least a chunk
     std::uint32_t window = 0;     ///< chunks between the lowest that a side holds and the highest allocated
     std::uint64_t allocated = 0;  ///< allocator: next index to bind
     std::uint64_t last_bound =
@@ -405,8 +417,9 @@ class key_manager final : public key_service {
   [[nodiscard]] status serve_run(stream& s, std::uint64_t first, std::uint64_t most, time_point now);
   [[nodiscard]] get_keys_response response_of(const stream& s, std::uint64_t first) const;
   void after_run(stream& s, std::uint64_t first);
-  [[nodiscard]] std::string vendor_metadata_of(const stream& s) const;
-  [[nodiscard]] std::uint32_t most_in_answer(const stream& s) const noexcept;
+  [[nodiscard]] std::string vendor_metadata_of(const stream& s, std::uint64_t first) const;
+  static void forget_descriptions(stream& s);
+  [[nodiscard]] std::uint32_t most_in_answer(const stream& s, std::size_t vendor) const noexcept;
   void deliver_subscribed(stream& s, time_point now);
   void end_subscription(stream& s, status why);
   [[nodiscard]] static bool is_awaited(const stream& s) noexcept {

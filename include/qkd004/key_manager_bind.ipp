@@ -32,7 +32,7 @@ inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
     l.fruitless = 0;
     l.rate.add((*block)->bytes.size());
     l.largest_block = std::max<std::uint64_t>(l.largest_block, (*block)->bytes.size());
-    l.pool.append(std::move((*block)->bytes));
+    l.pool.append(std::move((*block)->bytes), std::move((*block)->provenance));
   }
   l.rate.sated();
 }
@@ -80,6 +80,7 @@ inline void key_manager::ask_for_more(stream& s, time_point now) {
 /// Slots of this side may have become free: allocate once it is worth a binding, or tell the allocator.
 inline void key_manager::released(stream& s, time_point now) {
   link& l = link_of(s);
+  forget_descriptions(s);
   if (!s.settled) return;
   const std::uint32_t worth = std::max(s.window / 4, 1U);
   if (l.allocates) {
@@ -201,6 +202,14 @@ inline void key_manager::allocate(link& l, time_point now) {
 /// Copies bound key into the stream's ring.
 inline void key_manager::publish(stream& s, link& l, const peer::bind& b, time_point now) {
   if (arena_.forked()) return;  // what the child has here is zeros
+  forget_descriptions(s);
+  if (auto how = l.pool.provenance(b.position, b.length)) {
+    if (!s.described.empty() && s.described.back().how == how && s.described.back().end == b.first) {
+      s.described.back().end += b.count;
+    } else {
+      s.described.push_back({b.first, b.first + b.count, std::move(how)});
+    }
+  }
   l.pool.for_each_run(b.position, b.length, scratch_.span().first(s.quality.key_chunk_size),
                       [&](std::span<const std::byte> run) { s.ring->publish(run, now); });
   s.wanted = false;
