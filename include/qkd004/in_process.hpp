@@ -68,6 +68,23 @@ class in_process_link {
     first_.manager.link_up(first_.link, now);
     second_.manager.link_up(second_.link, now);
     pump(now);
+    for (const std::size_t i : {0U, 1U}) {
+      classical_channel* const c = at(i).source->channel();
+      if (c != nullptr) c->on_ready([this] { wake(); });
+    }
+  }
+  in_process_link(const in_process_link&) = delete;
+  in_process_link& operator=(const in_process_link&) = delete;
+
+  /// Whoever held it is gone, and with them all calls.
+  ~in_process_link() {
+    if (arenas_[0].forked() || arenas_[1].forked()) return;  // the sources are the parent's
+    for (const std::size_t i : {0U, 1U}) {
+      classical_channel* const c = at(i).source->channel();
+      if (c == nullptr) continue;
+      c->on_ready({});
+      at(i).manager.shutdown(boot_clock::now());  // the source's session ends before the source may
+    }
   }
 
   [[nodiscard]] const secret_arena& arena(std::size_t site) const noexcept { return arenas_[site]; }
@@ -135,10 +152,10 @@ class in_process_link {
         return;
       }
       const auto next = std::min({drive(now), c.deadline, now + std::chrono::milliseconds{5}});
-      std::unique_lock lock{mutex_};
+      std::unique_lock lock{sleeping_};
       changed_.wait_for(
           lock, std::max(next - boot_clock::now(), boot_clock::duration{std::chrono::microseconds{100}}),
-          [&c] { return c.done(); });
+          [&] { return c.done() || called_; });
     }
   }
 
@@ -167,12 +184,18 @@ class in_process_link {
       const std::lock_guard lock{mutex_};
       if (arenas_[0].forked() || arenas_[1].forked()) return time_point::max();
       now = boot_clock::now();  // under the lock: time must not go back
+      {
+        const std::lock_guard still{sleeping_};
+        called_ = false;
+      }
+      if (broken_ && again_at_ <= now) reconnect(now);
       first_.manager.look_at_rings();
       second_.manager.look_at_rings();
       first_.manager.advance(now);
       second_.manager.advance(now);
       pump(now);
       next = std::min(first_.manager.next_deadline(now), second_.manager.next_deadline(now));
+      if (broken_) next = std::min(next, again_at_);
       done.swap(done_);
     }
     complete(done);
@@ -192,7 +215,7 @@ class in_process_link {
     void answer(const caller& who, const acknowledge_response& r) override { owner.answered(who, r); }
     void deliver(connection_id, const key_stream_id&, const get_keys_response&) override {}
     void send(link_id, peer::message&& m) override { owner.crossing_.emplace_back(1 - index, std::move(m)); }
-    void link_failed(link_id, const std::string&) override {}
+    void link_failed(link_id, const std::string&) override { owner.break_link(); }
 
     in_process_link& owner;
     std::size_t index;
@@ -210,6 +233,28 @@ class in_process_link {
       crossing_.pop_front();
       at(to).manager.receive(at(to).link, std::move(message), now);
     }
+  }
+
+  /// A key source has given its session up. Not at once again: the next may come to nothing as well.
+  void break_link() {
+    if (!std::exchange(broken_, true)) again_at_ = boot_clock::now() + pause_;
+  }
+  void reconnect(time_point now) {
+    broken_ = false;
+    crossing_.clear();
+    const bool promising =
+        first_.manager.link_promising(first_.link) && second_.manager.link_promising(second_.link);
+    pause_ = promising ? least_pause : std::min(2 * pause_, most_pause);
+    for (const std::size_t i : {0U, 1U}) at(i).manager.link_down(at(i).link, now);
+    for (const std::size_t i : {0U, 1U}) at(i).manager.link_up(at(i).link, now);
+    pump(now);
+  }
+
+  /// From any thread, also from inside a source's calls: takes no lock under which a source is called.
+  void wake() {
+    const std::lock_guard lock{sleeping_};
+    called_ = true;
+    changed_.notify_all();
   }
 
   template <class Response>
@@ -248,12 +293,20 @@ class in_process_link {
   void complete(const std::vector<call*>& done) {
     if (done.empty()) return;
     for (call* c : done) c->complete();
-    const std::lock_guard lock{mutex_};
+    const std::lock_guard lock{sleeping_};
     changed_.notify_all();
   }
 
+  static constexpr boot_clock::duration least_pause = std::chrono::milliseconds{50};
+  static constexpr boot_clock::duration most_pause = std::chrono::seconds{2};
+
   std::mutex mutex_;
+  std::mutex sleeping_;  ///< of those who wait; inside mutex_, if both
   std::condition_variable changed_;
+  bool called_ = false;  ///< a source has something; guarded by sleeping_
+  bool broken_ = false;  ///< the link is down
+  time_point again_at_{};
+  boot_clock::duration pause_ = least_pause;
   std::unordered_map<std::uint64_t, call*> active_;
   std::vector<call*> done_;  ///< answered; completed once the lock is released
   std::deque<std::pair<std::size_t, peer::message>> crossing_;

@@ -23,6 +23,7 @@
 
 #include "qkd004/clock.hpp"
 #include "qkd004/key_pool.hpp"
+#include "qkd004/key_provenance.hpp"
 #include "qkd004/key_ring.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/key_source.hpp"
@@ -36,6 +37,7 @@
 #include "qkd004/routing.hpp"
 #include "qkd004/secret.hpp"
 #include "qkd004/status.hpp"
+#include "qkd004/vendor_metadata.hpp"
 
 namespace qkd004 {
 
@@ -136,6 +138,9 @@ class key_manager final : public key_service {
   void link_down(link_id id, time_point now);
   void receive(link_id id, peer::message&& message, time_point now);
   [[nodiscard]] bool link_ready(link_id id) const { return links_.at(id)->at == stage::ready; }
+  /// Whether it is worth making the connection anew at once: false for a link whose sessions begin again and again
+  /// without a block of key in between.
+  [[nodiscard]] bool link_promising(link_id id) const { return links_.at(id)->fruitless <= 1; }
   ///@}
 
   /// Somebody waits on a ring that was handed out: the next advance() looks at all of those.
@@ -205,6 +210,14 @@ class key_manager final : public key_service {
     std::uint32_t credit = 0;
   };
 
+  /// Indices of one stream, up to but not `end`, from where the one before ends or a later one, and how their key came
+  /// to be.
+  struct described_run {
+    std::uint64_t first;
+    std::uint64_t end;
+    std::shared_ptr<const key_provenance> how;
+  };
+
   struct stream {
     key_stream_id id;
     std::uint64_t serial = 0;
@@ -229,6 +242,8 @@ class key_manager final : public key_service {
     std::set<std::uint64_t> handed_out;  ///< strict once: indices in the window that were served
 
     std::shared_ptr<key_ring> ring;
+    std::deque<described_run>
+        described;                ///< how what is in the ring came to be; in order, each at least a chunk
     std::uint32_t window = 0;     ///< chunks between the lowest that a side holds and the highest allocated
     std::uint64_t allocated = 0;  ///< allocator: next index to bind
     std::uint64_t last_bound =
@@ -261,15 +276,20 @@ class key_manager final : public key_service {
   struct link {
     link_options options;
     key_source* source = nullptr;
+    classical_channel* channel = nullptr;  ///< of the source; null: it needs none
     link_id id = 0;
+    instance_id instance{};  ///< this site's to that peer: a session that is given up takes it along
     bool allocates = false;  ///< this site has the lower node id (R1)
 
     stage at = stage::down;
+    bool channel_up = false;
     bool has_session = false;
     bool confirmed = false;              ///< the peer had this session as well
     bool broken = false;                 ///< the peer broke its protocol: this session is not taken up again
     std::uint64_t greeted_position = 0;  ///< of the source, as it stood in the hello that was sent
     instance_id peer_instance{};
+    instance_id former_instance{};  ///< of the peer, before that one
+    std::uint32_t fruitless = 0;    ///< sessions begun since the source gave its last block
     key_source_check check{};
     bool source_ended = false;
     bool cramped = false;  ///< there was no memory for its next block
@@ -397,8 +417,9 @@ class key_manager final : public key_service {
   [[nodiscard]] status serve_run(stream& s, std::uint64_t first, std::uint64_t most, time_point now);
   [[nodiscard]] get_keys_response response_of(const stream& s, std::uint64_t first) const;
   void after_run(stream& s, std::uint64_t first);
-  [[nodiscard]] std::string vendor_metadata_of(const stream& s) const;
-  [[nodiscard]] std::uint32_t most_in_answer(const stream& s) const noexcept;
+  [[nodiscard]] std::string vendor_metadata_of(const stream& s, std::uint64_t first) const;
+  static void forget_descriptions(stream& s);
+  [[nodiscard]] std::uint32_t most_in_answer(const stream& s, std::size_t vendor) const noexcept;
   void deliver_subscribed(stream& s, time_point now);
   void end_subscription(stream& s, status why);
   [[nodiscard]] static bool is_awaited(const stream& s) noexcept {
@@ -442,15 +463,22 @@ class key_manager final : public key_service {
 
   // links
   void send(link& l, peer::message&& m) { out_.send(l.id, std::move(m)); }
-  void fail(link& l, const std::string& why) {
+  /// Nothing more comes or goes over this connection.
+  void leave(link& l) {
     l.at = stage::down;
-    l.deferred.clear();
+    l.deferred.clear();  // the allocator sends them again
+    if (std::exchange(l.channel_up, false)) l.channel->down();
+  }
+  void fail(link& l, const std::string& why) {
+    leave(l);
     out_.link_failed(l.id, why);
   }
   void break_off(link& l, const std::string& why) {
     l.broken = true;
     fail(l, why + "; one of the two sites must be restarted");
   }
+  void give_up_session(link& l, const std::string& why);
+  void speak(link& l);
   void announce(const stream& s);
   void reset_session(link& l, const instance_id& peer_instance);
   void become_ready(link& l, time_point now);
@@ -466,6 +494,7 @@ class key_manager final : public key_service {
   void on(link& l, const peer::closed& m, time_point now);
   void on(link& l, const peer::borrow& m, time_point now);
   void on(link& l, const peer::lend& m, time_point now);
+  void on(link& l, const peer::classical& m, time_point now);
   void on(link& l, const peer::fault& m, time_point now);
   [[nodiscard]] bool adopt(stream& s, const qos& quality, bool strict_once, bool here);
   void settle(stream& s, std::uint32_t peer_window, time_point now);

@@ -22,13 +22,17 @@ inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
     if (!block) {
       l.cramped = block.error() == make_error_code(status::resource_limit);
       if (l.cramped) return l.rate.sated();  // memory comes back as keys are read
+      if (block.error() == make_error_code(status::protocol_error)) {
+        return give_up_session(l, "the two ends of the key source are out of step, or somebody interferes");
+      }
       l.source_ended = true;
       return out_.note("link " + l.options.name + ": the key source ended: " + block.error().message());
     }
     if (!block->has_value()) return l.rate.exhausted(now);
+    l.fruitless = 0;
     l.rate.add((*block)->bytes.size());
     l.largest_block = std::max<std::uint64_t>(l.largest_block, (*block)->bytes.size());
-    l.pool.append(std::move((*block)->bytes));
+    l.pool.append(std::move((*block)->bytes), std::move((*block)->provenance));
   }
   l.rate.sated();
 }
@@ -76,6 +80,7 @@ inline void key_manager::ask_for_more(stream& s, time_point now) {
 /// Slots of this side may have become free: allocate once it is worth a binding, or tell the allocator.
 inline void key_manager::released(stream& s, time_point now) {
   link& l = link_of(s);
+  forget_descriptions(s);
   if (!s.settled) return;
   const std::uint32_t worth = std::max(s.window / 4, 1U);
   if (l.allocates) {
@@ -153,6 +158,7 @@ inline void key_manager::allocate(link& l, time_point now) {
       continue;
     }
     refill(l, chunk, now);
+    if (l.at != stage::ready) return;  // the source has given the session up
     std::uint32_t count =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(room, (l.pool.end() - l.bound) / chunk));
     if (count == 0) return;  // the first in turn waits for key, and nobody overtakes it
@@ -196,6 +202,14 @@ inline void key_manager::allocate(link& l, time_point now) {
 /// Copies bound key into the stream's ring.
 inline void key_manager::publish(stream& s, link& l, const peer::bind& b, time_point now) {
   if (arena_.forked()) return;  // what the child has here is zeros
+  forget_descriptions(s);
+  if (auto how = l.pool.provenance(b.position, b.length)) {
+    if (!s.described.empty() && s.described.back().how == how && s.described.back().end == b.first) {
+      s.described.back().end += b.count;
+    } else {
+      s.described.push_back({b.first, b.first + b.count, std::move(how)});
+    }
+  }
   l.pool.for_each_run(b.position, b.length, scratch_.span().first(s.quality.key_chunk_size),
                       [&](std::span<const std::byte> run) { s.ring->publish(run, now); });
   s.wanted = false;
@@ -234,7 +248,7 @@ inline void key_manager::apply_deferred(link& l, time_point now) {
     const peer::bind b = l.deferred.front();
     const std::uint64_t end = b.position + b.length;
     refill(l, b.length, now);
-    if (l.pool.end() < end) return;
+    if (l.at != stage::ready || l.pool.end() < end) return;
     stream* s = find(b.stream);
     const bool stored = s != nullptr && s->via == l.id && s->settled;
     if (stored) {
@@ -348,6 +362,7 @@ inline void key_manager::advance(time_point now) {
     refill(*l, 0, now);
     apply_deferred(*l, now);
     allocate(*l, now);
+    speak(*l);
   }
 }
 
@@ -387,11 +402,10 @@ inline void key_manager::shutdown(time_point) {
     refuse_open(a.who, a.request, status::shutting_down);
   while (!by_serial_.empty()) remove(*by_serial_.begin()->second, ending::withdrawn, status::shutting_down);
   for (const auto& l : links_) {
+    leave(*l);
     if (l->has_session) l->source->stop();
     l->pool.clear();
     l->outstanding.clear();
-    l->deferred.clear();
-    l->at = stage::down;
   }
   scratch_.reset();
 }

@@ -19,6 +19,8 @@ inline result<link_id> key_manager::add_link(link_options o, key_source& source)
   l->allocates = options_.node < o.peer;
   l->options = std::move(o);
   l->source = &source;
+  l->channel = source.channel();
+  l->instance = instance_;
   l->rate = link_rate{source.capabilities().rate_bps};
   l->id = static_cast<link_id>(links_.size());
   links_.push_back(std::move(l));

@@ -19,7 +19,7 @@ inline void key_manager::link_up(link_id id, time_point now) {
   peer::hello m;
   m.node = options_.node;
   m.link = l.options.name;
-  m.instance = instance_;
+  m.instance = l.instance;
   if (l.has_session) m.remembers = l.peer_instance;
   m.source_kind = l.source->capabilities().kind;
   m.position = l.greeted_position;
@@ -30,8 +30,7 @@ inline void key_manager::link_down(link_id id, time_point) {
   link& l = *links_[id];
   if (l.at == stage::down) return;
   if (l.at == stage::ready) out_.note("link " + l.options.name + " to " + l.options.peer + " is down");
-  l.at = stage::down;
-  l.deferred.clear();  // the allocator sends them again
+  leave(l);
 }
 
 inline void key_manager::receive(link_id id, peer::message&& message, time_point now) {
@@ -59,28 +58,35 @@ inline void key_manager::on(link& l, peer::hello&& m, time_point now) {
     return refuse("the peer's key source is of kind " + m.source_kind + ", this one of kind " +
                   l.source->capabilities().kind);
   }
-  if (m.instance == instance_) return refuse("the peer has the same instance id");
+  if (l.channel != nullptr && m.version < peer::first_with_channel) {
+    return refuse("the peer speaks version " + std::to_string(m.version) +
+                  " of the peer protocol, and a key source of kind " + m.source_kind + " needs version " +
+                  std::to_string(peer::first_with_channel));
+  }
+  if (m.instance == l.instance) return refuse("the peer has the same instance id");
 
-  const bool goes_on = l.has_session && l.peer_instance == m.instance && m.remembers == instance_;
+  const bool goes_on = l.has_session && l.peer_instance == m.instance && m.remembers == l.instance;
   if (l.broken && l.peer_instance == m.instance) {
     return refuse("the protocol was broken; one of the two sites must be restarted");
   }
-  if (!goes_on && l.has_session && l.confirmed && l.peer_instance == m.instance) {
-    // It has had the session since: this was sent before, on a connection that a later one overtook. A source does not
-    // start twice for the same two instances; the next hello knows the session.
+  const bool overtaken = !goes_on && l.has_session && l.confirmed && l.peer_instance == m.instance;
+  if (overtaken || (m.instance == l.former_instance && m.instance != instance_id{})) {
+    // It has had the session, or even another instance, since: this was sent before, on a connection that a later one
+    // overtook. A source does not start twice for the same two instances; the next hello knows the session.
     return refuse("the hello is from before the session");
   }
   if (!goes_on) {
     reset_session(l, m.instance);
     key_source_session session;
     session.link = l.options.name;
-    session.lower = l.allocates ? instance_ : m.instance;
-    session.higher = l.allocates ? m.instance : instance_;
+    session.lower = l.allocates ? l.instance : m.instance;
+    session.higher = l.allocates ? m.instance : l.instance;
     session.first_block = std::max(l.greeted_position, m.position);
     const auto check = l.source->start(session, now);
     if (!check) return refuse("the key source did not start: " + check.error().message());
     l.check = *check;
     l.has_session = true;
+    l.fruitless += 1;
   }
   l.version = std::min(m.version, peer::protocol_version);
   l.at = stage::starting;
@@ -97,6 +103,37 @@ inline void key_manager::on(link& l, const peer::start& m, time_point now) {
   become_ready(l, now);
 }
 
+/// The source does not go on with this session. Another begins with the next connection, as after a restart of this
+/// site: with another instance id, by which the peer sees that it has to forget as well. What streams have until then
+/// both sites have, and it stays readable until then.
+inline void key_manager::give_up_session(link& l, const std::string& why) {
+  out_.note("link " + l.options.name + ": " + why + "; the session is given up, another begins");
+  random_(std::as_writable_bytes(std::span{l.instance}));
+  l.has_session = false;
+  send(l, peer::fault{status::protocol_error, why});
+  fail(l, why);
+}
+
+/// Sends what the source has to say to its other end.
+inline void key_manager::speak(link& l) {
+  if (!l.channel_up) return;
+  for (std::vector<std::byte> words; l.channel->next(words); words = {}) {
+    send(l, peer::classical{std::move(words)});
+  }
+}
+
+inline void key_manager::on(link& l, const peer::classical& m, time_point) {
+  const auto refuse = [&](const std::string& why) {
+    send(l, peer::fault{status::protocol_error, why});
+    fail(l, why);
+  };
+  if (!l.channel_up) return refuse("the peer speaks to a key source that has no channel");
+  if (const auto heard = l.channel->receive(m.octets); !heard) {
+    return refuse("what the peer said to the key source cannot be: " + heard.error().message());
+  }
+  speak(l);  // its blocks are asked for when it says that it has any
+}
+
 /// Whatever was agreed with another instance of the peer is void: its streams end, its key is destroyed and counted.
 inline void key_manager::reset_session(link& l, const instance_id& peer_instance) {
   std::vector<stream*> gone;
@@ -106,8 +143,9 @@ inline void key_manager::reset_session(link& l, const instance_id& peer_instance
   for (stream* s : gone) remove(*s, ending::lost, status::unknown_key_stream);
   totals_.lost_octets += l.pool.end() - l.pool.begin();
   if (!gone.empty()) {
-    out_.note("link " + l.options.name + ": the peer restarted; " + std::to_string(gone.size()) +
-              " key streams ended, their key is destroyed");
+    const bool restarted = l.peer_instance != peer_instance;
+    out_.note("link " + l.options.name + (restarted ? ": the peer restarted; " : ": a new session; ") +
+              std::to_string(gone.size()) + " key streams ended, their key is destroyed");
   }
   l.pool.clear();
   l.bound = 0;
@@ -122,12 +160,17 @@ inline void key_manager::reset_session(link& l, const instance_id& peer_instance
   l.lent_bps = 0;
   l.borrowed_bps = 0;
   l.asked_bps = 0;
+  if (l.peer_instance != peer_instance) l.former_instance = l.peer_instance;
   l.peer_instance = peer_instance;
 }
 
 inline void key_manager::become_ready(link& l, time_point now) {
   l.at = stage::ready;
   l.confirmed = true;
+  if (l.channel != nullptr) {
+    l.channel_up = true;
+    l.channel->up();
+  }
   totals_.sessions += 1;
   out_.note("link " + l.options.name + " to " + l.options.peer + " is up");
   for (const auto& [serial, s] : by_serial_) {
@@ -153,6 +196,7 @@ inline void key_manager::become_ready(link& l, time_point now) {
   }
   refill(l, 0, now);
   allocate(l, now);
+  speak(l);
 }
 
 /// The peer wants to promise of this site's half: what is not promised here. Clause: D6.

@@ -134,7 +134,9 @@ inline bool key_manager::try_get(stream& s, caller who, const get_key_request& r
 
 /// As above, with the run of keys that begins there.
 inline bool key_manager::try_get(stream& s, caller who, const get_keys_request& request, time_point now) {
-  const status outcome = serve_run(s, request.first, request.count, now);
+  const std::uint64_t most = std::min<std::uint64_t>(
+      request.count, most_in_answer(s, request.vendor_metadata ? max_vendor_metadata : 0));
+  const status outcome = serve_run(s, request.first, most, now);
   if (outcome == status::insufficient_key) return false;
   if (outcome != status::success) {
     fail_get(who, &s, request, outcome);
@@ -143,7 +145,7 @@ inline bool key_manager::try_get(stream& s, caller who, const get_keys_request& 
   }
   get_keys_response r = response_of(s, request.first);
   std::string vendor;
-  if (request.vendor_metadata) vendor = vendor_metadata_of(s);
+  if (request.vendor_metadata) vendor = vendor_metadata_of(s, request.first);
   r.vendor_metadata = vendor;
   out_.answer(who, r);
   after_run(s, request.first);
@@ -155,7 +157,7 @@ inline bool key_manager::try_get(stream& s, caller who, const get_keys_request& 
 /// why there is not even one.
 inline status key_manager::serve_run(stream& s, std::uint64_t first, std::uint64_t most, time_point now) {
   // strict once hands out one key at a time: a lost answer burns no more than that
-  most = s.strict_once ? 1 : std::min<std::uint64_t>(most, most_in_answer(s));
+  most = s.strict_once ? 1 : std::min<std::uint64_t>(most, most_in_answer(s, 0));
   run_.clear();
   for (std::uint64_t i = first; i - first < most && i <= last_index; ++i) {
     const one_key one = serve_one(s, i, now);
@@ -181,19 +183,37 @@ inline void key_manager::after_run(stream& s, std::uint64_t first) {
   run_.clear();
 }
 
-/// Keys that one answer has room for: a frame's length, less what stands around the keys.
-inline std::uint32_t key_manager::most_in_answer(const stream& s) const noexcept {
-  constexpr std::size_t around = 256;
+/// Keys that one answer has room for: a frame's length, less what stands around the keys, and `vendor` octets.
+inline std::uint32_t key_manager::most_in_answer(const stream& s, std::size_t vendor) const noexcept {
+  const std::size_t around = 256 + vendor;
   constexpr std::size_t beside_each = 8;
   const std::size_t room = options_.limits.max_frame - std::min(options_.limits.max_frame, around);
   const std::size_t fits = room / (s.quality.key_chunk_size + beside_each);
   return static_cast<std::uint32_t>(std::clamp<std::size_t>(fits, 1, 0xffff));
 }
 
+/// Of run_, which begins at `first`. What is known of a key is what is known of its binding, which both sites have alike.
 /// Clause: D14.
-inline std::string key_manager::vendor_metadata_of(const stream& s) const {
-  const auto& source = links_[s.via]->source->capabilities();
-  return "{\"x_security\":\"" + std::string{to_string(source.security)} + "\"}";
+inline std::string key_manager::vendor_metadata_of(const stream& s, std::uint64_t first) const {
+  const link& l = *links_[s.via];
+  const std::uint64_t end = first + run_.size();
+  std::optional<key_provenance> worst;
+  std::uint64_t known_below = first;
+  for (const described_run& r : s.described) {
+    if (r.end <= first) continue;
+    if (r.first > known_below || r.first >= end) break;
+    worst = worst ? merge(*worst, *r.how) : *r.how;
+    known_below = r.end;
+  }
+  const bool whole = worst && known_below >= end;
+  return vendor_metadata_json(l.source->capabilities(), l.options.name, whole ? &*worst : nullptr);
+}
+
+/// Of what is not in the ring any more.
+inline void key_manager::forget_descriptions(stream& s) {
+  if (s.described.empty()) return;
+  const std::uint64_t low = s.ring->lowest_used();
+  while (!s.described.empty() && s.described.front().end <= low) s.described.pop_front();
 }
 
 inline void key_manager::serve_waiting(stream& s, time_point now) {

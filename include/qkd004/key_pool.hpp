@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <span>
 #include <utility>
 
+#include "qkd004/key_provenance.hpp"
 #include "qkd004/secret.hpp"
 
 namespace qkd004 {
@@ -24,10 +26,28 @@ class key_pool {
   [[nodiscard]] std::uint64_t begin() const noexcept { return begin_; }
   [[nodiscard]] std::uint64_t end() const noexcept { return end_; }
 
-  void append(secret_bytes bytes) {
+  /// `how` it came to be; null: nobody knows.
+  void append(secret_bytes bytes, std::shared_ptr<const key_provenance> how = nullptr) {
     const std::uint64_t size = bytes.size();
-    blocks_.push_back({end_, std::move(bytes)});
+    has_provenance_ = has_provenance_ || how != nullptr;
+    blocks_.push_back({end_, std::move(bytes), std::move(how)});
     end_ += size;
+  }
+
+  /// How [position, position + length) came to be, at the worst; null if that is not known of all of it.
+  /// Requires: begin() <= position, position + length <= end(), length above 0.
+  [[nodiscard]] std::shared_ptr<const key_provenance> provenance(std::uint64_t position,
+                                                                 std::uint64_t length) const {
+    if (!has_provenance_) return nullptr;
+    assert(begin_ <= position && length > 0 && position + length <= end_);
+    auto at = find(position);
+    std::shared_ptr<const key_provenance> worst = at->provenance;
+    for (++at; worst && at != blocks_.end() && at->position < position + length; ++at) {
+      if (at->provenance == worst) continue;
+      worst =
+          at->provenance ? std::make_shared<const key_provenance>(merge(*worst, *at->provenance)) : nullptr;
+    }
+    return worst;
   }
 
   /// Hands [position, position + length) to `use` in order, as spans that hold whole units of `unit` octets; a unit
@@ -81,12 +101,14 @@ class key_pool {
   void clear() noexcept {
     blocks_.clear();
     begin_ = end_ = 0;
+    has_provenance_ = false;
   }
 
  private:
   struct block {
     std::uint64_t position;
     secret_bytes bytes;
+    std::shared_ptr<const key_provenance> provenance;
   };
 
   [[nodiscard]] std::deque<block>::const_iterator find(std::uint64_t position) const noexcept {
@@ -98,6 +120,7 @@ class key_pool {
   std::deque<block> blocks_;
   std::uint64_t begin_ = 0;
   std::uint64_t end_ = 0;
+  bool has_provenance_ = false;  ///< of some block since the session began
 };
 
 }  // namespace qkd004

@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "qkd004/key_source.hpp"
 #include "qkd004/key_stream_id.hpp"
@@ -14,7 +16,8 @@
 namespace qkd004::peer {
 
 /// The version of this protocol; peers use the lower of both, and part where they have none in common.
-inline constexpr std::uint16_t protocol_version = 2;
+inline constexpr std::uint16_t protocol_version = 3;
+inline constexpr std::uint16_t first_with_channel = 3;  ///< with classical
 
 /// First message of both ends on every connection. The session goes on if each remembers the other's instance;
 /// else both forget it, and what it held, and start afresh.
@@ -107,6 +110,12 @@ struct lend {
   std::uint64_t total_bps = 0;
 };
 
+/// What the sender's key source says to its other end, see classical_channel; nobody between the two reads it. Of any
+/// octets, at most classical_channel::largest_message. From version 3 on.
+struct classical {
+  std::vector<std::byte> octets;
+};
+
 /// Last message before the sender gives the connection up.
 struct fault {
   status why = status::protocol_error;
@@ -114,6 +123,6 @@ struct fault {
 };
 
 using message = std::variant<hello, start, announce, accept, refuse, bind, confirm, mark, close, closed,
-                             borrow, lend, fault>;
+                             borrow, lend, classical, fault>;
 
 }  // namespace qkd004::peer

@@ -107,6 +107,7 @@ result<void> site_core::start(std::string* why) {
     for (const auto& uri : options_.listen) {
       if (outcome = listen(uri, &sentence); !outcome) return;
     }
+    listen_to_sources();
     for (const auto& l : listeners_) accept(l);
     for (const auto& p : peers_) {
       if (p.dials) p.dials->dial();
@@ -148,6 +149,9 @@ void site_core::stop() {
     }
     for (peer_state& p : peers_) p.dials.reset();
     service_->shutdown(now());
+    for (const peer_state& p : peers_) {
+      if (classical_channel* const c = p.options.source->channel(); c != nullptr) c->on_ready({});
+    }
     alarm_.cancel();
   });
   // the answers of the shutdown went out when that turn ended
@@ -438,7 +442,7 @@ void site_core::receive(link_id link, peer::message&& m) {
   peer_state& p = peers_[link];
   if (p.ready || !manager_->link_ready(link)) return;
   p.ready = true;
-  if (p.dials) p.dials->reset();
+  if (p.dials && manager_->link_promising(link)) p.dials->reset();
   log(log_level::info, "peer " + p.options.link.peer + " is up, link " + p.options.link.name);
 }
 
@@ -480,6 +484,29 @@ void site_core::on_settled() {
 
 void site_core::on_turn_end() {
   if (started_ && !stopped_) arm(service_->next_deadline(now()));
+}
+
+/// A source calls from any thread, as often as it likes: until the turn that looks at all of them has begun, further
+/// calls cost an exchange.
+void site_core::listen_to_sources() {
+  for (const peer_state& p : peers_) {
+    classical_channel* const c = p.options.source->channel();
+    if (c == nullptr) continue;
+    c->on_ready([site = weak_from_this(), called = called_, executor = context().get_executor()] {
+      // acq_rel: pairs with the one in on_wake(), so that the turn sees what was there before a call that posts nothing
+      if (called->exchange(true, std::memory_order_acq_rel)) return;
+      asio::post(executor, [site] {
+        if (const auto here = site.lock()) static_cast<site_core&>(*here).on_wake();
+      });
+    });
+  }
+}
+
+void site_core::on_wake() {
+  run([&] {
+    static_cast<void>(called_->exchange(false, std::memory_order_acq_rel));
+    if (!stopped_) service_->advance(now());
+  });
 }
 
 /// Sets the alarm forward only: one that goes off too early finds nothing due and is set again, which is cheaper than

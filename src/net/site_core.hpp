@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -110,6 +111,8 @@ class site_core final : public turns, private key_manager::events {
   void cannot_reach(link_id link, const std::string& why);
   [[nodiscard]] std::string distrust(const connection& c, const peer_options& p) const;
   void arm(time_point deadline);
+  void listen_to_sources();
+  void on_wake();
 
   [[nodiscard]] std::shared_ptr<site_core> self() {
     return std::static_pointer_cast<site_core>(shared_from_this());
@@ -126,6 +129,9 @@ class site_core final : public turns, private key_manager::events {
   std::vector<peer_state> peers_;  ///< by link_id
   asio::steady_timer alarm_;
   time_point armed_ = time_point::max();  ///< when the alarm goes off
+  /// A source has called, and the turn that looks at them has not begun. Shared with the callbacks of the sources,
+  /// which may outlive this site.
+  std::shared_ptr<std::atomic<bool>> called_ = std::make_shared<std::atomic<bool>>(false);
   bool started_ = false;
   bool stopped_ = false;
 };

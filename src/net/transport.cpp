@@ -160,7 +160,10 @@ std::size_t transport::parse(std::span<const std::byte> input) {
   return step_ == step::open && !failed_ ? used : input.size();
 }
 
-bool transport::may_read() const { return has_room() && unsent() < site_->most_unsent(); }
+/// What peers say is always read: two that waited for each other to read first would wait for ever.
+bool transport::may_read() const {
+  return has_room() && (content_ == content::open_text || unsent() < site_->most_unsent());
+}
 
 void transport::relieve() {
   if (failed_ || !out_ || out_->size() < flush_octets) return;
@@ -176,8 +179,10 @@ void transport::settle() {
   if (step_ == step::securing) return show_interest();
   if (step_ == step::open) {
     if (!held_.empty() && may_read()) {
+      const std::size_t before = held_.size();
       take({});
-      if (out_ || failed_ || step_ != step::open) site_->unsettle(*this);
+      // half a frame is no reason: while the socket takes nothing, the turn would not end
+      if (held_.size() < before && (out_ || failed_ || step_ != step::open)) site_->unsettle(*this);
     }
     if (step_ == step::open && !failed_ && channel_.has_more() && may_read()) on_readable();
     return show_interest();

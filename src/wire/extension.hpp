@@ -11,6 +11,7 @@
 #include "qkd004/limits.hpp"
 #include "qkd004/message.hpp"
 #include "qkd004/result.hpp"
+#include "qkd004/vendor_metadata.hpp"
 #include "wire/out_buffer.hpp"
 
 /// Errors and threads are those of forge's encoders and decoders. Statuses are never narrowed: this comes after HELLO.
@@ -35,9 +36,6 @@ result<void> encode_report_request(out_buffer& out, const report_request& reques
 [[nodiscard]] result<report_request> decode_report_request(std::span<const std::byte> payload) noexcept;
 
 // --- Runs of keys ---
-
-/// Octets of vendor metadata that a run may have, so that it fits beside the largest key.
-inline constexpr std::size_t max_vendor_metadata = 4'000;
 
 /// Octets of the payload of a GET_KEYS response with `count` keys and `vendor` octets of vendor metadata. A delivery
 /// has key_stream_id::size more.

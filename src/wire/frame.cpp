@@ -3,9 +3,14 @@
 
 #include <algorithm>
 
+#include "qkd004/classical_channel.hpp"
+
 namespace qkd004::wire {
 
 namespace {
+
+/// Octets of the payload of peer::classical, at most.
+constexpr std::size_t largest_classical = 4 + classical_channel::largest_message;
 
 /// Error and the three calls, which every version has.
 bool is_plain(service s) noexcept {
@@ -30,6 +35,8 @@ bool may_have_key(service s) noexcept {
 }
 
 std::size_t max_payload(service s, const limits& bounds) noexcept {
+  // what one site may send, every other must be able to take
+  if (s == service::peer_classical) return std::max(bounds.max_frame, largest_classical);
   if (!may_have_key(s)) return bounds.max_frame;
   return std::max(bounds.max_frame, bounds.max_chunk + beside_key);
 }

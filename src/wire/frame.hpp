@@ -59,6 +59,7 @@ enum class service : std::uint8_t {
   peer_fault = 0x8a,
   peer_borrow = 0x8b,
   peer_lend = 0x8c,
+  peer_classical = 0x8d,
   stop_server = 0xff,  ///< never obeyed
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "qkd004/classical_channel.hpp"
 #include "qkd004/message.hpp"
 #include "wire/fields.hpp"
 #include "wire/octets.hpp"
@@ -229,6 +230,18 @@ void put(Output& out, const peer::lend& m) {
 }
 bool read(octet_reader& in, peer::lend& m) { return read_share(in, m); }
 
+constexpr service service_of(const peer::classical&) noexcept { return service::peer_classical; }
+template <class Output>
+void put(Output& out, const peer::classical& m) {
+  out.u32(static_cast<std::uint32_t>(m.octets.size()));
+  out.octets(m.octets);
+}
+bool read(octet_reader& in, peer::classical& m) {
+  const auto octets = in.octets(in.u32());
+  m.octets.assign(octets.begin(), octets.end());
+  return true;
+}
+
 constexpr service service_of(const peer::fault&) noexcept { return service::peer_fault; }
 template <class Output>
 void put(Output& out, const peer::fault& m) {
@@ -275,6 +288,9 @@ bool acceptable(const peer::close& m) noexcept { return !m.stream.is_null(); }
 bool acceptable(const peer::closed& m) noexcept { return !m.stream.is_null(); }
 bool acceptable(const peer::borrow&) noexcept { return true; }
 bool acceptable(const peer::lend&) noexcept { return true; }
+bool acceptable(const peer::classical& m) noexcept {
+  return m.octets.size() <= classical_channel::largest_message;
+}
 bool acceptable(const peer::fault& m) noexcept { return m.why != status::success; }
 
 // --- Any of them ---
@@ -313,6 +329,7 @@ result<std::optional<peer::message>> decode_peer(service s, std::span<const std:
     case service::peer_closed: return decode_as<peer::closed>(payload);
     case service::peer_borrow: return decode_as<peer::borrow>(payload);
     case service::peer_lend: return decode_as<peer::lend>(payload);
+    case service::peer_classical: return decode_as<peer::classical>(payload);
     case service::peer_fault: return decode_as<peer::fault>(payload);
     default: return std::optional<peer::message>{};
   }

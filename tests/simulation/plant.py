@@ -38,11 +38,11 @@ BUGS = {
     ]),
     "meets_out_of_step": ("both ends have the same key", [
         # the allocator starts its source for another pair of instances, and nobody compares the check values
-        (PEER, "    session.higher = l.allocates ? m.instance : instance_;", "    session.higher = instance_;"),
+        (PEER, "    session.higher = l.allocates ? m.instance : l.instance;", "    session.higher = l.instance;"),
         (PEER, "if (!equal_in_constant_time(m.check, l.check)) {", "if (m.check == key_source_check{}) {"),
     ]),
     "goes_on_with_another_instance": ("no site accuses its peer", [
-        (PEER, "l.has_session && l.peer_instance == m.instance && m.remembers == instance_;",
+        (PEER, "l.has_session && l.peer_instance == m.instance && m.remembers == l.instance;",
                   "l.has_session;"),
     ]),
     "acknowledges_one_more": ("what is not acknowledged is there", [

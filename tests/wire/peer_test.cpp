@@ -65,14 +65,14 @@ status decode_error_of(service s, const std::string& payload) {
 TEST_CASE("peer hello: has these octets") {
   const auto m = checked<peer::hello>(
       "020101 80 00000038"                // version, service, length 56
-      "0002"                              // version
+      "0003"                              // version
       "0001 61"                           // node "a"
       "0003 612d62"                       // link "a-b"
       "101112131415161718191a1b1c1d1e1f"  // instance
       "202122232425262728292a2b2c2d2e2f"  // remembers
       "0004 66696c65"                     // source_kind "file"
       "0102030405060708");                // position
-  CHECK(m.version == 2);
+  CHECK(m.version == 3);
   CHECK(m.node == "a");
   CHECK(m.link == "a-b");
   CHECK(m.instance == sample<peer::hello>().instance);
@@ -168,6 +168,26 @@ TEST_CASE("peer borrow and lend: have these octets") {
   CHECK(lent.total_bps == 0x3132333435363738);
 }
 
+TEST_CASE("peer classical: has these octets") {
+  const auto m = checked<peer::classical>("020101 8d 00000007 00000003 a0a1a2");
+  CHECK(m.octets == sample<peer::classical>().octets);
+}
+
+TEST_CASE("peer classical: is taken up to its bound, whatever the frames' limit is") {
+  peer::classical m;
+  m.octets.assign(classical_channel::largest_message, std::byte{0x5a});
+  const octets frame = encoded_peer(m);
+  limits small;
+  small.max_frame = 4'096;
+  const auto reading = read_frame(frame, small);
+  REQUIRE(reading.state == frame_state::complete);
+  const auto read = decode_peer(reading.header.service, reading.payload);
+  REQUIRE(read);
+  CHECK(std::get<peer::classical>(**read).octets == m.octets);
+  CHECK(parse_header(hex("020101 8d 0000ea65"), small).state == frame_state::too_long);
+  CHECK(parse_header(hex("020101 8c 00001001"), small).state == frame_state::too_long);
+}
+
 TEST_CASE("peer fault: has these octets") {
   const auto m = checked<peer::fault>("020101 8a 00000010 00000407 000a 676f696e6720646f776e");
   CHECK(m.why == status::shutting_down);
@@ -188,13 +208,13 @@ TEST_CASE("peer hello: of a newer version may be longer, and only that") {
       "0000000000000000";
   CHECK(decode_error_of(service::peer_hello, "0001" + rest) == status::success);
   CHECK(decode_error_of(service::peer_hello, "0001" + rest + "ff") == status::protocol_error);
-  CHECK(decode_error_of(service::peer_hello, "0002" + rest + "ff") == status::protocol_error);
-  CHECK(decode_error_of(service::peer_hello, "0003" + rest + "ffffff") == status::success);
+  CHECK(decode_error_of(service::peer_hello, "0003" + rest + "ff") == status::protocol_error);
+  CHECK(decode_error_of(service::peer_hello, "0004" + rest + "ffffff") == status::success);
   CHECK(decode_error_of(service::peer_hello, "0000" + rest) == status::invalid_argument);
 }
 
 TEST_CASE("peer messages: an unknown service of the range is no error and no message") {
-  for (unsigned s = 0x8d; s <= 0x9f; ++s) {
+  for (unsigned s = 0x8e; s <= 0x9f; ++s) {
     CAPTURE(s);
     const auto read = decode_peer(static_cast<service>(s), hex("0102"));
     REQUIRE(read);
@@ -280,6 +300,10 @@ TEST_CASE("peer messages: content that makes no sense is refused at both ends") 
   changed("close: NULL", sample<peer::close>(), [](auto& m) { m.stream = {}; });
   changed("closed: NULL", sample<peer::closed>(), [](auto& m) { m.stream = {}; });
   changed("fault: status 0", sample<peer::fault>(), [](auto& m) { m.why = status::success; });
+  changed(
+      "classical: nothing", sample<peer::classical>(), [](auto& m) { m.octets.clear(); }, status::success);
+  changed("classical: too long", sample<peer::classical>(),
+          [](auto& m) { m.octets.resize(classical_channel::largest_message + 1); });
   for (const auto& r : rows) {
     CAPTURE(r.why);
     CHECK(encode_error_of(r.m) == r.expected);
@@ -311,6 +335,7 @@ TEST_CASE("peer messages: content that makes no sense is refused at both ends") 
       {"mark: past the end", service::peer_mark, stream_octets + "0000000100000000 00"},
       {"close: NULL", service::peer_close, null},
       {"closed: NULL", service::peer_closed, null},
+      {"classical: too long", service::peer_classical, "0000ea61" + std::string(2 * 60'001, '0')},
       {"fault: status 0", service::peer_fault, "00000000 0000"},
   };
   for (const auto& r : octet_rows) {

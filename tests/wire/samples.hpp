@@ -400,6 +400,7 @@ inline std::vector<peer::message> peer_messages() {
           peer::closed{stream()},
           peer::borrow{0x0102030405060708, 0x1112131415161718},
           peer::lend{0x2122232425262728, 0x3132333435363738},
+          peer::classical{{std::byte{0xa0}, std::byte{0xa1}, std::byte{0xa2}}},
           peer::fault{status::shutting_down, "going down"}};
 }
 
