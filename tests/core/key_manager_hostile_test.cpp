@@ -509,3 +509,26 @@ TEST_CASE(
   CHECK(w.b->manager.link_ready(w.b->link));
   CHECK(w.outcome(*w.b, w.get(*w.b, w.conn_b, id, 1)) == status::success);
 }
+
+TEST_CASE("key_manager: keeps no more bindings to compare with than an allocator may send again") {
+  two_sites w;
+  constexpr std::uint64_t bindings = 1'100;
+  constexpr std::uint64_t unconfirmed = 1'024;  // the most that an allocator has at a time
+  const auto bind_again = [&](std::uint64_t n) {
+    peer::bind b;
+    b.stream = predefined(1);  // which B does not know: it confirms that it has stored nothing
+    b.count = 1;
+    b.position = 32 * n;
+    b.length = 32;
+    b.settled_below = 0;  // as if nothing had ever been confirmed
+    w.b->manager.receive(w.b->link, b, w.now);
+  };
+  for (std::uint64_t n = 0; n < bindings; ++n) bind_again(n);
+  REQUIRE(w.b->outbox.size() == bindings);
+
+  bind_again(bindings - unconfirmed);  // all of these may come again
+  CHECK(w.b->failures.empty());
+  CHECK(std::get<peer::confirm>(w.b->outbox.back()).position == 32 * (bindings - unconfirmed));
+  bind_again(bindings - unconfirmed - 1);  // and this one not: it is forgotten
+  CHECK(w.b->failures.size() == 1);
+}
