@@ -72,7 +72,8 @@ std::string uri_of(const X509* certificate) {
   return {};
 }
 
-/// RFC 2253, with `#` written as a number: so the first `#` of a name is where the issuer ends.
+/// RFC 2253 without `#`, so that the first one of a principal is where the issuer ends: `\23` for one in a text, `\x`
+/// before the DER of what is no text. Neither is ever anything else, as a backslash of a name's own is doubled.
 std::string issuer_of(const X509* certificate) {
   const bio_ptr text{BIO_new(BIO_s_mem())};
   if (!text || X509_NAME_print_ex(text.get(), X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253) < 0)
@@ -80,12 +81,23 @@ std::string issuer_of(const X509* certificate) {
   char* octets = nullptr;
   const long size = BIO_get_mem_data(text.get(), &octets);
   std::string issuer;
+  bool in_type = true;  // in `CN=`, which comes first, and after each `,` or `+` that bears no backslash
+  long value = 0;       // where that of the type begins
   for (long i = 0; i < size; ++i) {
-    if (octets[i] != '#') {
-      issuer += octets[i];
-    } else {  // RFC 2253 puts a backslash before it where it stands first
-      if (issuer.ends_with('\\')) issuer.pop_back();
-      issuer += "\\23";
+    const bool escaped = octets[i] == '\\' && i + 1 < size;
+    if (escaped) ++i;
+    if (octets[i] == '#') {  // one with a backslash stands first in a text, one without may be DER's
+      issuer += !escaped && i == value ? "\\x" : "\\23";
+      continue;
+    }
+    if (escaped) issuer += '\\';
+    issuer += octets[i];
+    if (escaped) continue;
+    if (in_type && octets[i] == '=') {
+      in_type = false;
+      value = i + 1;
+    } else if (octets[i] == ',' || octets[i] == '+') {
+      in_type = true;
     }
   }
   return issuer;
