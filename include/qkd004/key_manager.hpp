@@ -167,6 +167,10 @@ class key_manager final : public key_service {
   /// How far a link got with its present connection.
   enum class stage : std::uint8_t { down, greeting, starting, ready };
 
+  struct known_principal {
+    std::string_view name;
+  };
+
   struct connection {
     principal_id principal = anonymous;
     std::vector<key_stream_id> used;  ///< streams that name this connection among their users
@@ -325,6 +329,9 @@ class key_manager final : public key_service {
   }
 
   // look-up
+  [[nodiscard]] known_principal& principal_of(connection_id id) {
+    return principals_[connections_[id].principal];
+  }
   [[nodiscard]] stream* find(const key_stream_id& id) {
     const auto it = streams_.find(id);
     return it == streams_.end() ? nullptr : it->second.get();
@@ -505,7 +512,9 @@ class key_manager final : public key_service {
   std::unordered_map<key_stream_id, principal_id> retired_;  ///< closed, and by whom: a repeated CLOSE gets 0
   std::vector<connection> connections_{1};
   std::vector<connection_id> free_connections_;
-  std::map<std::string, principal_id, std::less<>> principals_{{std::string{anonymous_principal}, anonymous}};
+  std::map<std::string, principal_id, std::less<>> principal_ids_{
+      {std::string{anonymous_principal}, anonymous}};
+  std::vector<known_principal> principals_{{anonymous_principal}};  ///< by id
   waiting_map waiting_;
   std::list<asking_call> asking_;
   std::set<key_stream_id> attached_;  ///< streams whose rings were handed out

@@ -26,7 +26,9 @@ inline result<link_id> key_manager::add_link(link_options o, key_source& source)
 }
 
 inline connection_id key_manager::connect(std::string principal) {
-  const auto known = principals_.emplace(std::move(principal), static_cast<principal_id>(principals_.size()));
+  const auto [known, is_new] =
+      principal_ids_.emplace(std::move(principal), static_cast<principal_id>(principals_.size()));
+  if (is_new) principals_.push_back({known->first});
   connection_id id = 0;
   if (free_connections_.empty()) {
     id = static_cast<connection_id>(connections_.size());
@@ -35,7 +37,7 @@ inline connection_id key_manager::connect(std::string principal) {
     id = free_connections_.back();
     free_connections_.pop_back();
   }
-  connections_[id].principal = known.first->second;
+  connections_[id].principal = known->second;
   return id;
 }
 
@@ -222,12 +224,8 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
   if (down_) return refuse_open(who, request, status::shutting_down);
   const auto r = find_route(request.source, request.destination);
   if (!r) return refuse_open(who, request, to_status(r.error()));
-  const auto& principal = connections_[who.connection].principal;
-  if (options_.may_open) {
-    const auto name = std::find_if(principals_.begin(), principals_.end(),
-                                   [&](const auto& p) { return p.second == principal; });
-    if (!options_.may_open(name->first, r->local, r->remote))
-      return refuse_open(who, request, status::not_authorized);
+  if (options_.may_open && !options_.may_open(principal_of(who.connection).name, r->local, r->remote)) {
+    return refuse_open(who, request, status::not_authorized);
   }
   if (request.quality.metadata_mimetype.size() > 255)
     return refuse_open(who, request, status::invalid_argument);
@@ -243,7 +241,7 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
 
   s->open = true;
   s->ends = time_point::max();
-  s->owner = principal;
+  s->owner = connections_[who.connection].principal;
   s->epoch = 1;
   s->asked = now;
   s->ring->set_epoch(s->epoch);
