@@ -368,7 +368,7 @@ class key_manager final : public key_service {
   [[nodiscard]] std::uint64_t kept_from(const link& mine) const;
   [[nodiscard]] result<void> make_ring(stream& s);
   [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
-  void resume(stream& s, caller who, time_point now);
+  void resume(stream& s, caller who, const open_connect_request& request, time_point now);
   /// `due`: of an OPEN_CONNECT that has waited for what the peer lends, and may not once more.
   using due_at = std::optional<time_point>;
   void open_connect(caller who, const open_connect_request& request, time_point now, due_at due);

@@ -237,7 +237,7 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
     return refuse_open(who, request, status::ksid_in_use);
   // whoever relies on R8 is not given a stream that keeps what it handed out
   if (request.strict_once && !s->strict_once) return refuse_open(who, request, status::ksid_in_use);
-  if (s->open) return resume(*s, who, now);
+  if (s->open) return resume(*s, who, request, now);
 
   s->open = true;
   s->ends = time_point::max();
@@ -252,15 +252,12 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
 }
 
 /// The KSID is open on this side already. Clause: D8, R3.
-inline void key_manager::resume(stream& s, caller who, time_point now) {
+inline void key_manager::resume(stream& s, caller who, const open_connect_request& request, time_point now) {
   const principal_id principal = connections_[who.connection].principal;
   const bool others = std::any_of(s.users.begin(), s.users.end(),
                                   [&](const user& u) { return u.connection != who.connection; });
   if (principal != s.owner || (principal == anonymous && others)) {
-    open_connect_request r;
-    r.stream = s.id;
-    r.quality = s.quality;
-    return refuse_open(who, r, status::ksid_in_use);
+    return refuse_open(who, request, status::ksid_in_use);
   }
   s.epoch += 1;
   s.ring->set_epoch(s.epoch);

@@ -532,3 +532,20 @@ TEST_CASE("key_manager: keeps no more bindings to compare with than an allocator
   bind_again(bindings - unconfirmed - 1);  // and this one not: it is forgotten
   CHECK(w.b->failures.size() == 1);
 }
+
+TEST_CASE("key_manager: tells whoever opens another's stream nothing of its QoS") {
+  two_sites w;
+  auto r = a_to_b;
+  r.quality.key_chunk_size = 48;
+  r.quality.priority = 7;
+  r.stream = w.open_both(r);
+  auto mine = a_to_b;
+  mine.stream = r.stream;
+  const auto mallory = w.a->manager.connect("mallory");
+  const auto refused = w.a->answers[w.open(*w.a, mallory, mine)].open.value();
+  CHECK(refused.outcome == status::ksid_in_use);
+  CHECK(refused.quality == mine.quality);
+  // nor does it differ from what a closed KSID gets
+  w.close(*w.a, w.conn_a, r.stream);
+  CHECK(w.a->answers[w.open(*w.a, mallory, mine)].open->quality == refused.quality);
+}
