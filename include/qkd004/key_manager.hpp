@@ -354,10 +354,13 @@ class key_manager final : public key_service {
   // OPEN_CONNECT
   [[nodiscard]] qos_offer offer_of(const link& l) const;
   [[nodiscard]] static std::uint64_t half_of(const link& l) noexcept { return l.rate.bps() / 2; }
+  /// What of so many bit/s of a link is left after what the peer has been lent.
+  [[nodiscard]] static std::uint64_t less_lent(const link& l, std::uint64_t bps) noexcept {
+    return bps > l.lent_bps ? bps - l.lent_bps : 0;
+  }
   /// What this site may promise of a link, in bit/s.
   [[nodiscard]] static std::uint64_t share_of(const link& l) noexcept {
-    const std::uint64_t all = half_of(l) + l.borrowed_bps;
-    return all > l.lent_bps ? all - l.lent_bps : 0;
+    return less_lent(l, half_of(l) + l.borrowed_bps);
   }
   void ask_peer(link& l);
   void answer_asking(link& l, std::uint64_t serial, time_point now);

@@ -113,7 +113,7 @@ inline void key_manager::ask_peer(link& l) {
     a.serial = l.borrow_serial + 1;
   }
   const std::uint64_t half = half_of(l);
-  const std::uint64_t own = half > l.lent_bps ? half - l.lent_bps : 0;
+  const std::uint64_t own = less_lent(l, half);
   l.asked_bps = std::min(needed > own ? needed - own : 0, half);
   l.asking = true;
   ++l.borrow_serial;
@@ -136,8 +136,7 @@ inline void key_manager::answer_asking(link& l, std::uint64_t serial, time_point
 /// What was lent and is not promised to anybody goes back to the peer.
 inline void key_manager::give_back(link& l) {
   if (l.asking || l.borrowed_bps == 0) return;
-  const std::uint64_t half = half_of(l);
-  const std::uint64_t own = half > l.lent_bps ? half - l.lent_bps : 0;
+  const std::uint64_t own = less_lent(l, half_of(l));
   const std::uint64_t needed = l.promised_bps > own ? l.promised_bps - own : 0;
   if (needed >= l.borrowed_bps) return;
   l.borrowed_bps = l.asked_bps = needed;
