@@ -122,8 +122,8 @@ class key_manager final : public key_service {
   void wait_peer(caller who, const wait_peer_request& request, time_point now) override;
   void acknowledge(caller who, const acknowledge_request& request, time_point now) override;
   void subscribe(caller who, const subscribe_request& request, time_point now) override;
-  [[nodiscard]] std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
-                                                  time_point now) override;
+  [[nodiscard]] stream_reports report(connection_id who, const key_stream_id& stream,
+                                      time_point now) override;
 
   /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
   /// the peer has not accepted the stream yet.
@@ -167,8 +167,10 @@ class key_manager final : public key_service {
   /// How far a link got with its present connection.
   enum class stage : std::uint8_t { down, greeting, starting, ready };
 
+  struct stream;
   struct known_principal {
     std::string_view name;
+    std::map<std::uint64_t, stream*> open;  ///< its streams, by serial
   };
 
   struct connection {
@@ -385,6 +387,7 @@ class key_manager final : public key_service {
     r.stream = request.stream;
     out_.answer(who, r);
   }
+  void give_to(stream& s, caller who);
   void note_user(stream& s, caller who);
   void peer_opened(stream& s);
 
@@ -434,6 +437,7 @@ class key_manager final : public key_service {
     out_.answer(who, r);
   }
   void serve_waiting(stream& s, time_point now);
+  [[nodiscard]] stream_report report_of(stream& s, time_point now);
 
   // waiting calls
   void wait(stream& s, waiting_call c, time_point deadline);
@@ -517,7 +521,7 @@ class key_manager final : public key_service {
   std::vector<connection_id> free_connections_;
   std::map<std::string, principal_id, std::less<>> principal_ids_{
       {std::string{anonymous_principal}, anonymous}};
-  std::vector<known_principal> principals_{{anonymous_principal}};  ///< by id
+  std::vector<known_principal> principals_{{anonymous_principal, {}}};  ///< by id
   waiting_map waiting_;
   std::list<asking_call> asking_;
   std::set<key_stream_id> attached_;  ///< streams whose rings were handed out

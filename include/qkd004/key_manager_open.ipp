@@ -28,7 +28,7 @@ inline result<link_id> key_manager::add_link(link_options o, key_source& source)
 inline connection_id key_manager::connect(std::string principal) {
   const auto [known, is_new] =
       principal_ids_.emplace(std::move(principal), static_cast<principal_id>(principals_.size()));
-  if (is_new) principals_.push_back({known->first});
+  if (is_new) principals_.push_back({known->first, {}});
   connection_id id = 0;
   if (free_connections_.empty()) {
     id = static_cast<connection_id>(connections_.size());
@@ -238,10 +238,8 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
   if (request.strict_once && !s->strict_once) return refuse_open(who, request, status::ksid_in_use);
   if (s->open) return resume(*s, who, request, now);
 
-  s->open = true;
+  give_to(*s, who);
   s->ends = time_point::max();
-  s->owner = connections_[who.connection].principal;
-  s->epoch = 1;
   s->asked = now;
   s->ring->set_epoch(s->epoch);
   note_user(*s, who);
@@ -320,9 +318,7 @@ inline void key_manager::register_first(const route& r, caller who, const open_c
   s.destination = request.destination;
   s.quality = std::move(n.granted);
   s.strict_once = request.strict_once;
-  s.open = true;
-  s.owner = connections_[who.connection].principal;
-  s.epoch = 1;
+  give_to(s, who);
   if (const auto made = make_ring(s); !made) {
     remove(s, ending::withdrawn, status::resource_limit);
     return refuse_open(who, request, status::resource_limit);
@@ -345,6 +341,14 @@ inline void key_manager::answer_open(caller who, const stream& s, status outcome
   r.epoch = s.epoch;
   r.lowest_live_index = s.ring->lowest_live();
   out_.answer(who, r);
+}
+
+/// This side of the stream is the caller's from now on. Clause: R3.
+inline void key_manager::give_to(stream& s, caller who) {
+  s.open = true;
+  s.owner = connections_[who.connection].principal;
+  s.epoch = 1;
+  principals_[s.owner].open.emplace(s.serial, &s);
 }
 
 /// The connection has used the stream in its present epoch.
@@ -421,6 +425,7 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
     if (l.at == stage::ready) send(l, peer::close{s.id});
   }
   by_serial_.erase(s.serial);
+  principals_[s.owner].open.erase(s.serial);
   for (const user& u : s.users) std::erase(connections_[u.connection].used, s.id);
   const key_stream_id id = s.id;
   streams_.erase(id);

@@ -428,7 +428,7 @@ TEST_CASE("key_manager: gives a fenced connection nothing of what it waits for")
   open_connect_request r{"qkd://alice@A", "qkd://bob@B"};
   r.strict_once = true;
   r.stream = w.open_both(r);
-  const auto size = w.a->manager.report(w.conn_a, r.stream, w.now).at(0).window;
+  const auto size = w.a->manager.report(w.conn_a, r.stream, w.now).streams.at(0).window;
   for (std::uint64_t i = 0; i < size; ++i) w.get(*w.a, w.conn_a, r.stream, i);
   const auto waits = w.get(*w.a, w.conn_a, r.stream, size);
   REQUIRE_FALSE(w.outcome(*w.a, waits));

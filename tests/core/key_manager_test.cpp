@@ -416,7 +416,7 @@ TEST_CASE("key_manager: admits by what the link was seen to deliver") {  // D6
     }
   };
   read_for(4s);
-  const auto measured = w.a->manager.report(w.conn_a, id, w.now).at(0).link_bps;
+  const auto measured = w.a->manager.report(w.conn_a, id, w.now).streams.at(0).link_bps;
   CHECK(measured > 900'000);
   CHECK(measured < 1'100'000);
 }
@@ -470,7 +470,7 @@ TEST_CASE("key_manager: paces a stream with a Jitter within it") {  // D6
     CHECK(seconds[i] >= 99);
     CHECK(seconds[i] <= 111);
   }
-  CHECK(w.a->manager.report(w.conn_a, id, w.now).at(0).deviation_bps <= 8 * 32 * 20);
+  CHECK(w.a->manager.report(w.conn_a, id, w.now).streams.at(0).deviation_bps <= 8 * 32 * 20);
 }
 
 TEST_CASE("key_manager: keeps a stream to its Max_bps and one chunk") {  // D6
