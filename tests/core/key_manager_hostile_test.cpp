@@ -10,18 +10,6 @@
 
 using namespace testing;
 
-namespace {
-
-const open_connect_request a_to_b{"qkd://alice@A", "qkd://bob@B"};
-
-open_connect_request named(std::uint8_t tag) {
-  auto r = a_to_b;
-  r.stream = predefined(tag);
-  return r;
-}
-
-}  // namespace
-
 TEST_CASE("key_manager: sends bindings before the CLOSE that followed them, after a reconnection") {
   two_sites w;
   const auto id = w.open_both();
@@ -42,13 +30,8 @@ TEST_CASE("key_manager: gives up a crossing open whose terms it cannot hold, and
   two_sites::options o;
   o.b.limits.max_chunk = 1024;
   two_sites w{o};
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 4096;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 32;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
-  w.settle();
+  const auto [from_a, from_b] = of_sizes(4096, 32);
+  w.open_crossing(from_a, from_b);
   CHECK(w.b->failures.empty());
   CHECK(w.b->manager.link_ready(w.b->link));
 }
@@ -57,12 +40,8 @@ TEST_CASE("key_manager: gives up a crossing open for which it has no memory") {
   two_sites::options o;
   o.up = false;
   two_sites w{o};
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 4096;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 32;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
+  const auto [from_a, from_b] = of_sizes(4096, 32);
+  w.open_crossing(from_a, from_b);
   std::vector<secret_bytes> hog;
   const std::size_t want[] = {std::size_t{1} << 20, std::size_t{64} << 10};
   for (auto size : want)
@@ -208,13 +187,8 @@ TEST_CASE("key_manager: uses the smaller window when opens cross") {
   o.b.limits.ring_chunks = 8;
   o.b.limits.ring_bytes = 16 * 1024;
   two_sites w{o};
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 4000;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 32;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
-  w.settle();
+  const auto [from_a, from_b] = of_sizes(4000, 32);
+  w.open_crossing(from_a, from_b);
   CHECK(w.b->failures.empty());
 }
 
