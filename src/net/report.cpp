@@ -49,7 +49,7 @@ std::string report_json(const key_service& site, const stream_reports& reported,
   std::size_t shown = 0;
   for (const stream_report& s : reported.streams) {
     const std::string text = one(s);
-    if (list.size() + text.size() > most && shown > 0) break;
+    if (list.size() + (shown > 0 ? 1 : 0) + text.size() > most) break;
     if (shown++ > 0) list += ',';
     list += text;
   }

@@ -10,7 +10,7 @@
 namespace qkd004::net {
 
 /// An object with `node`, how many streams are open, how many of them are shown, and these: as many as were reported and
-/// fit into `most` octets, one at least.
+/// fit into `most` octets.
 [[nodiscard]] std::string report_json(const key_service& site, const stream_reports& reported,
                                       std::size_t most);
 
