@@ -124,8 +124,8 @@ class key_manager final : public key_service {
   void wait_peer(caller who, const wait_peer_request& request, time_point now) override;
   void acknowledge(caller who, const acknowledge_request& request, time_point now) override;
   void subscribe(caller who, const subscribe_request& request, time_point now) override;
-  [[nodiscard]] std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
-                                                  time_point now) override;
+  [[nodiscard]] stream_reports report(connection_id who, const key_stream_id& stream,
+                                      time_point now) override;
 
   /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
   /// the peer has not accepted the stream yet.
@@ -171,6 +171,12 @@ class key_manager final : public key_service {
 
   /// How far a link got with its present connection.
   enum class stage : std::uint8_t { down, greeting, starting, ready };
+
+  struct stream;
+  struct known_principal {
+    std::string_view name;
+    std::map<std::uint64_t, stream*> open;  ///< its streams, by serial
+  };
 
   struct connection {
     principal_id principal = anonymous;
@@ -345,6 +351,9 @@ class key_manager final : public key_service {
   }
 
   // look-up
+  [[nodiscard]] known_principal& principal_of(connection_id id) {
+    return principals_[connections_[id].principal];
+  }
   [[nodiscard]] stream* find(const key_stream_id& id) {
     const auto it = streams_.find(id);
     return it == streams_.end() ? nullptr : it->second.get();
@@ -367,10 +376,13 @@ class key_manager final : public key_service {
   // OPEN_CONNECT
   [[nodiscard]] qos_offer offer_of(const link& l) const;
   [[nodiscard]] static std::uint64_t half_of(const link& l) noexcept { return l.rate.bps() / 2; }
+  /// What of so many bit/s of a link is left after what the peer has been lent.
+  [[nodiscard]] static std::uint64_t less_lent(const link& l, std::uint64_t bps) noexcept {
+    return bps > l.lent_bps ? bps - l.lent_bps : 0;
+  }
   /// What this site may promise of a link, in bit/s.
   [[nodiscard]] static std::uint64_t share_of(const link& l) noexcept {
-    const std::uint64_t all = half_of(l) + l.borrowed_bps;
-    return all > l.lent_bps ? all - l.lent_bps : 0;
+    return less_lent(l, half_of(l) + l.borrowed_bps);
   }
   void ask_peer(link& l);
   void answer_asking(link& l, std::uint64_t serial, time_point now);
@@ -381,7 +393,7 @@ class key_manager final : public key_service {
   [[nodiscard]] std::uint64_t kept_from(const link& mine) const;
   [[nodiscard]] result<void> make_ring(stream& s);
   [[nodiscard]] stream& add_stream(const key_stream_id& id, link& l, time_point now);
-  void resume(stream& s, caller who, time_point now);
+  void resume(stream& s, caller who, const open_connect_request& request, time_point now);
   /// `due`: of an OPEN_CONNECT that has waited for what the peer lends, and may not once more.
   using due_at = std::optional<time_point>;
   void open_connect(caller who, const open_connect_request& request, time_point now, due_at due);
@@ -395,6 +407,7 @@ class key_manager final : public key_service {
     r.stream = request.stream;
     out_.answer(who, r);
   }
+  void give_to(stream& s, caller who);
   void note_user(stream& s, caller who);
   void peer_opened(stream& s);
 
@@ -445,6 +458,7 @@ class key_manager final : public key_service {
     out_.answer(who, r);
   }
   void serve_waiting(stream& s, time_point now);
+  [[nodiscard]] stream_report report_of(stream& s, time_point now);
 
   // waiting calls
   void wait(stream& s, waiting_call c, time_point deadline);
@@ -534,7 +548,9 @@ class key_manager final : public key_service {
   std::unordered_map<key_stream_id, principal_id> retired_;  ///< closed, and by whom: a repeated CLOSE gets 0
   std::vector<connection> connections_{1};
   std::vector<connection_id> free_connections_;
-  std::map<std::string, principal_id, std::less<>> principals_{{std::string{anonymous_principal}, anonymous}};
+  std::map<std::string, principal_id, std::less<>> principal_ids_{
+      {std::string{anonymous_principal}, anonymous}};
+  std::vector<known_principal> principals_{{anonymous_principal, {}}};  ///< by id
   waiting_map waiting_;
   std::list<asking_call> asking_;
   std::set<key_stream_id> attached_;  ///< streams whose rings were handed out

@@ -264,6 +264,7 @@ inline void key_manager::apply_deferred(link& l, time_point now) {
     if (stored) publish(*s, l, b, now);
     l.pool.discard_below(end);
     l.recent.push_back({b, stored});
+    if (l.recent.size() > max_outstanding) l.recent.pop_front();  // no allocator has more to send again
     send(l, peer::confirm{b.position, stored});
     if ((s = find(b.stream)) != nullptr) finish_if_drained(*s, now);
   }

@@ -28,7 +28,9 @@ inline result<link_id> key_manager::add_link(link_options o, key_source& source)
 }
 
 inline connection_id key_manager::connect(std::string principal) {
-  const auto known = principals_.emplace(std::move(principal), static_cast<principal_id>(principals_.size()));
+  const auto [known, is_new] =
+      principal_ids_.emplace(std::move(principal), static_cast<principal_id>(principals_.size()));
+  if (is_new) principals_.push_back({known->first, {}});
   connection_id id = 0;
   if (free_connections_.empty()) {
     id = static_cast<connection_id>(connections_.size());
@@ -37,7 +39,7 @@ inline connection_id key_manager::connect(std::string principal) {
     id = free_connections_.back();
     free_connections_.pop_back();
   }
-  connections_[id].principal = known.first->second;
+  connections_[id].principal = known->second;
   return id;
 }
 
@@ -113,7 +115,7 @@ inline void key_manager::ask_peer(link& l) {
     a.serial = l.borrow_serial + 1;
   }
   const std::uint64_t half = half_of(l);
-  const std::uint64_t own = half > l.lent_bps ? half - l.lent_bps : 0;
+  const std::uint64_t own = less_lent(l, half);
   l.asked_bps = std::min(needed > own ? needed - own : 0, half);
   l.asking = true;
   ++l.borrow_serial;
@@ -136,8 +138,7 @@ inline void key_manager::answer_asking(link& l, std::uint64_t serial, time_point
 /// What was lent and is not promised to anybody goes back to the peer.
 inline void key_manager::give_back(link& l) {
   if (l.asking || l.borrowed_bps == 0) return;
-  const std::uint64_t half = half_of(l);
-  const std::uint64_t own = half > l.lent_bps ? half - l.lent_bps : 0;
+  const std::uint64_t own = less_lent(l, half_of(l));
   const std::uint64_t needed = l.promised_bps > own ? l.promised_bps - own : 0;
   if (needed >= l.borrowed_bps) return;
   l.borrowed_bps = l.asked_bps = needed;
@@ -224,12 +225,8 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
   if (down_) return refuse_open(who, request, status::shutting_down);
   const auto r = find_route(request.source, request.destination);
   if (!r) return refuse_open(who, request, to_status(r.error()));
-  const auto& principal = connections_[who.connection].principal;
-  if (options_.may_open) {
-    const auto name = std::find_if(principals_.begin(), principals_.end(),
-                                   [&](const auto& p) { return p.second == principal; });
-    if (!options_.may_open(name->first, r->local, r->remote))
-      return refuse_open(who, request, status::not_authorized);
+  if (options_.may_open && !options_.may_open(principal_of(who.connection).name, r->local, r->remote)) {
+    return refuse_open(who, request, status::not_authorized);
   }
   if (request.quality.metadata_mimetype.size() > 255)
     return refuse_open(who, request, status::invalid_argument);
@@ -241,12 +238,10 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
     return refuse_open(who, request, status::ksid_in_use);
   // whoever relies on R8 is not given a stream that keeps what it handed out
   if (request.strict_once && !s->strict_once) return refuse_open(who, request, status::ksid_in_use);
-  if (s->open) return resume(*s, who, now);
+  if (s->open) return resume(*s, who, request, now);
 
-  s->open = true;
+  give_to(*s, who);
   s->ends = time_point::max();
-  s->owner = principal;
-  s->epoch = 1;
   s->asked = now;
   s->ring->set_epoch(s->epoch);
   note_user(*s, who);
@@ -256,15 +251,12 @@ inline void key_manager::open_connect(caller who, const open_connect_request& re
 }
 
 /// The KSID is open on this side already. Clause: D8, R3.
-inline void key_manager::resume(stream& s, caller who, time_point now) {
+inline void key_manager::resume(stream& s, caller who, const open_connect_request& request, time_point now) {
   const principal_id principal = connections_[who.connection].principal;
   const bool others = std::any_of(s.users.begin(), s.users.end(),
                                   [&](const user& u) { return u.connection != who.connection; });
   if (principal != s.owner || (principal == anonymous && others)) {
-    open_connect_request r;
-    r.stream = s.id;
-    r.quality = s.quality;
-    return refuse_open(who, r, status::ksid_in_use);
+    return refuse_open(who, request, status::ksid_in_use);
   }
   s.epoch += 1;
   s.ring->set_epoch(s.epoch);
@@ -328,9 +320,7 @@ inline void key_manager::register_first(const route& r, caller who, const open_c
   s.destination = request.destination;
   s.quality = std::move(n.granted);
   s.strict_once = request.strict_once;
-  s.open = true;
-  s.owner = connections_[who.connection].principal;
-  s.epoch = 1;
+  give_to(s, who);
   if (const auto made = make_ring(s); !made) {
     remove(s, ending::withdrawn, status::resource_limit);
     return refuse_open(who, request, status::resource_limit);
@@ -353,6 +343,14 @@ inline void key_manager::answer_open(caller who, const stream& s, status outcome
   r.epoch = s.epoch;
   r.lowest_live_index = s.ring->lowest_live();
   out_.answer(who, r);
+}
+
+/// This side of the stream is the caller's from now on. Clause: R3.
+inline void key_manager::give_to(stream& s, caller who) {
+  s.open = true;
+  s.owner = connections_[who.connection].principal;
+  s.epoch = 1;
+  principals_[s.owner].open.emplace(s.serial, &s);
 }
 
 /// The connection has used the stream in its present epoch.
@@ -429,6 +427,7 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
     if (l.at == stage::ready) send(l, peer::close{s.id});
   }
   by_serial_.erase(s.serial);
+  principals_[s.owner].open.erase(s.serial);
   for (const user& u : s.users) std::erase(connections_[u.connection].used, s.id);
   const key_stream_id id = s.id;
   streams_.erase(id);

@@ -323,37 +323,43 @@ inline void key_manager::wait_peer(caller who, const wait_peer_request& request,
 
 // ---------------------------------------------------------------------------------------------------- reports
 
-inline std::vector<stream_report> key_manager::report(connection_id who, const key_stream_id& id,
-                                                      time_point now) {
-  std::vector<stream_report> all;
-  const auto add = [&](stream& s) {
-    stream_report r;
-    r.stream = s.id;
-    r.source = s.source;
-    r.destination = s.destination;
-    r.quality = s.quality;
-    r.strict_once = s.strict_once;
-    r.peer_open = s.peer_open;
-    r.epoch = s.epoch;
-    r.window = s.window;
-    r.next_index = s.ring->lowest_live();
-    const balance b = s.ring->tally();
-    r.bound = b.bound;
-    r.acknowledged = b.acknowledged;
-    r.expired = b.expired;
-    r.discarded = b.discarded;
-    r.live = b.live;
-    r.rate_bps = s.meter.bps(now);
-    r.deviation_bps = s.meter.deviation(now);
-    r.link_bps = link_of(s).rate.bps();
-    all.push_back(std::move(r));
-  };
-  const principal_id principal = connections_[who].principal;
-  const auto is_callers = [&](const stream& s) { return s.open && s.owner == principal; };
-  if (stream* s = find(id); s != nullptr && is_callers(*s)) add(*s);
-  if (!id.is_null()) return all;
-  for (const auto& [serial, s] : by_serial_) {
-    if (is_callers(*s)) add(*s);
+inline stream_report key_manager::report_of(stream& s, time_point now) {
+  stream_report r;
+  r.stream = s.id;
+  r.source = s.source;
+  r.destination = s.destination;
+  r.quality = s.quality;
+  r.strict_once = s.strict_once;
+  r.peer_open = s.peer_open;
+  r.epoch = s.epoch;
+  r.window = s.window;
+  r.next_index = s.ring->lowest_live();
+  const balance b = s.ring->tally();
+  r.bound = b.bound;
+  r.acknowledged = b.acknowledged;
+  r.expired = b.expired;
+  r.discarded = b.discarded;
+  r.live = b.live;
+  r.rate_bps = s.meter.bps(now);
+  r.deviation_bps = s.meter.deviation(now);
+  r.link_bps = link_of(s).rate.bps();
+  return r;
+}
+
+inline stream_reports key_manager::report(connection_id who, const key_stream_id& id, time_point now) {
+  const auto& open = principal_of(who).open;
+  stream_reports all;
+  if (!id.is_null()) {
+    stream* const s = find(id);
+    if (s == nullptr || !open.contains(s->serial)) return all;
+    all.open = 1;
+    all.streams.push_back(report_of(*s, now));
+    return all;
+  }
+  all.open = open.size();
+  for (const auto& [serial, s] : open) {
+    if (all.streams.size() == options_.limits.max_reported) break;
+    all.streams.push_back(report_of(*s, now));
   }
   return all;
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -47,6 +48,12 @@ struct stream_report {
   std::uint64_t link_bps = 0;       ///< of the link underneath, measured or stated; 0: as fast as asked
 };
 
+/// How a caller's streams stand, or the one that was named.
+struct stream_reports {
+  std::size_t open = 0;                ///< how many there are
+  std::vector<stream_report> streams;  ///< the first of them to be registered, `limits::max_reported` at most
+};
+
 /// Each call but subscribe() is answered exactly once, at once or later; those of a connection that is gone never.
 /// Threads: one at a time.
 class key_service {
@@ -72,9 +79,9 @@ class key_service {
   virtual void acknowledge(caller who, const acknowledge_request& request, time_point now) = 0;
   /// A stream has one subscription a side: that of another connection ends, with not_authorized.
   virtual void subscribe(caller who, const subscribe_request& request, time_point now) = 0;
-  /// The caller's streams, or the one that is named; nothing if that is unknown or not the caller's.
-  [[nodiscard]] virtual std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
-                                                          time_point now) = 0;
+  /// The caller's streams, or the one that is named; none if that is unknown or not the caller's.
+  [[nodiscard]] virtual stream_reports report(connection_id who, const key_stream_id& stream,
+                                              time_point now) = 0;
   ///@}
 
   /// Does all that is due.

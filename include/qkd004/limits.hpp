@@ -16,6 +16,7 @@ struct limits {
   std::size_t max_waiting = 65'536;                 ///< calls that wait, all streams together
   std::size_t pool_bytes = std::size_t{256} << 10;  ///< key held per link before it is bound to a stream
   std::size_t max_uri = 2'000;                      ///< octets of a source or destination (D2)
+  std::size_t max_reported = 64;                    ///< streams that one report tells of
 
   std::size_t max_connections = 4'096;
   std::size_t max_frame = 64 * 1024;  ///< octets of a frame's payload that a peer may send

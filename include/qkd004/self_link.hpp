@@ -147,15 +147,17 @@ class self_link final : public key_service {
     sides_[reader(who, request.stream)]->manager.subscribe(who, request, now);
     pump(now);
   }
-  /// Of both sides, where the caller holds both.
-  [[nodiscard]] std::vector<stream_report> report(connection_id who, const key_stream_id& stream,
-                                                  time_point now) override {
-    std::vector<stream_report> all;
+  /// Of both sides, where the caller holds both; each counts, and tells of as many as one site would.
+  [[nodiscard]] stream_reports report(connection_id who, const key_stream_id& stream,
+                                      time_point now) override {
+    stream_reports all;
     for (const std::size_t side : {a, b}) {
-      for (stream_report& r : sides_[side]->manager.report(who, stream, now)) {
+      stream_reports mine = sides_[side]->manager.report(who, stream, now);
+      all.open += mine.open;
+      for (stream_report& r : mine.streams) {
         r.source.erase(0, prefix_size);
         r.destination.erase(0, prefix_size);
-        all.push_back(std::move(r));
+        all.streams.push_back(std::move(r));
       }
     }
     return all;

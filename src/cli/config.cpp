@@ -318,6 +318,7 @@ class reader {
     s->number("max_waiting", o.max_waiting, {1, 10'000'000});
     s->number("pool_bytes", o.pool_bytes, {kib, gib});
     s->number("max_uri", o.max_uri, {16, 2'000});
+    s->number("max_reported", o.max_reported, {1, 10'000});
     s->number("max_connections", o.max_connections, {1, 1'000'000});
     s->number("max_frame", o.max_frame, {8 * kib, 16 * mib});
     s->number("max_in_flight", o.max_in_flight, {1, 65'536});

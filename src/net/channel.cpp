@@ -36,13 +36,6 @@ result<void> channel::dial(const tls_context& context, tls_expectation expected)
   return {};
 }
 
-io_result channel::discard(std::span<std::byte> into) {
-  const ssize_t got = ::recv(descriptor_, into.data(), into.size(), MSG_DONTWAIT);
-  if (got > 0) return {io_state::progress, static_cast<std::size_t>(got)};
-  if (got == 0) return {io_state::closed, 0};
-  return stopped(io_state::want_read);
-}
-
 void channel::end_output() noexcept {
   if (tls_) tls_->end();
   if (descriptor_ >= 0) ::shutdown(descriptor_, SHUT_WR);

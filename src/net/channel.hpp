@@ -51,13 +51,7 @@ class channel {
   [[nodiscard]] io_state handshake() { return tls_ ? tls_->handshake() : io_state::progress; }
 
   /// What has come, as much as `into` holds.
-  [[nodiscard]] io_result read(std::span<std::byte> into) {
-    if (tls_) return tls_->read(into);
-    const ssize_t got = ::recv(descriptor_, into.data(), into.size(), MSG_DONTWAIT);
-    if (got > 0) return {io_state::progress, static_cast<std::size_t>(got)};
-    if (got == 0) return {io_state::closed, 0};
-    return stopped(io_state::want_read);
-  }
+  [[nodiscard]] io_result read(std::span<std::byte> into) { return tls_ ? tls_->read(into) : receive(into); }
   /// There is more to read, and no readiness will tell.
   [[nodiscard]] bool has_more() const noexcept { return tls_ && tls_->has_more(); }
 
@@ -70,7 +64,7 @@ class channel {
   }
 
   /// Takes octets off the socket that nobody will look at. Same results as read().
-  [[nodiscard]] io_result discard(std::span<std::byte> into);
+  [[nodiscard]] io_result discard(std::span<std::byte> into) { return receive(into); }
 
   /// Says that this was all; reading goes on.
   void end_output() noexcept;
@@ -93,6 +87,12 @@ class channel {
   [[nodiscard]] std::optional<uid_t> uid() const noexcept;
 
  private:
+  [[nodiscard]] io_result receive(std::span<std::byte> into) noexcept {
+    const ssize_t got = ::recv(descriptor_, into.data(), into.size(), MSG_DONTWAIT);
+    if (got > 0) return {io_state::progress, static_cast<std::size_t>(got)};
+    if (got == 0) return {io_state::closed, 0};
+    return stopped(io_state::want_read);
+  }
   [[nodiscard]] io_result stopped(io_state wanted) noexcept {
     if (errno == EAGAIN || errno == EINTR) return {wanted, 0};
     error_ = errno;

@@ -171,12 +171,12 @@ void connection::on_report(std::span<const std::byte> payload) {
   const auto request = extension::decode_report_request(payload);
   if (!request) return refuse(status::protocol_error, "malformed request");
   const std::uint64_t ticket = expect(question::extension, 0);
-  const auto streams = core_.service().report(id_, request->stream, site().now());
+  const auto reported = core_.service().report(id_, request->stream, site().now());
   report_response r;
-  if (streams.empty() && !request->stream.is_null()) {
+  if (reported.open == 0 && !request->stream.is_null()) {
     r.outcome = status::unknown_key_stream;
   } else {
-    r.json = report_json(core_.service(), streams, site().bounds().max_frame / 2);
+    r.json = report_json(core_.service(), reported, site().bounds().max_frame / 2);
   }
   reply(ticket, r.json.size() + largest_other,
         [&](wire::out_buffer& to, const outstanding&) { return extension::encode_report_response(to, r); });

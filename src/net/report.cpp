@@ -44,18 +44,17 @@ std::string one(const stream_report& s) {
 
 }  // namespace
 
-std::string report_json(const key_service& site, const std::vector<stream_report>& streams,
-                        std::size_t most) {
+std::string report_json(const key_service& site, const stream_reports& reported, std::size_t most) {
   std::string list;
   std::size_t shown = 0;
-  for (const stream_report& s : streams) {
+  for (const stream_report& s : reported.streams) {
     const std::string text = one(s);
-    if (list.size() + text.size() > most && shown > 0) break;
+    if (list.size() + (shown > 0 ? 1 : 0) + text.size() > most) break;
     if (shown++ > 0) list += ',';
     list += text;
   }
   return fmt::format(R"({{"node":{},"streams_open":{},"streams_shown":{},"streams":[{}]}})",
-                     quoted(site.node()), streams.size(), shown, list);
+                     quoted(site.node()), reported.open, shown, list);
 }
 
 }  // namespace qkd004::net

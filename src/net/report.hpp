@@ -4,14 +4,14 @@
 
 #include <cstddef>
 #include <string>
-#include <vector>
 
 #include "qkd004/key_service.hpp"
 
 namespace qkd004::net {
 
-/// An object with `node`, the caller's `streams`, as many as fit into `most` octets, and how many there are in all.
-[[nodiscard]] std::string report_json(const key_service& site, const std::vector<stream_report>& streams,
+/// An object with `node`, how many streams are open, how many of them are shown, and these: as many as were reported and
+/// fit into `most` octets.
+[[nodiscard]] std::string report_json(const key_service& site, const stream_reports& reported,
                                       std::size_t most);
 
 }  // namespace qkd004::net

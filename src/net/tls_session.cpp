@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -44,7 +45,7 @@ using certificate_ptr = std::unique_ptr<X509, freer<X509_free>>;
 /// The longest SAN URI that counts, and longer than any source or destination may be.
 constexpr std::size_t longest_uri = 1024;
 
-/// Where SSL keeps its tls_session.
+/// Where SSL keeps its tls_session; made with the first context, below 0 if there was no memory then.
 int session_index() {
   static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
@@ -72,7 +73,8 @@ std::string uri_of(const X509* certificate) {
   return {};
 }
 
-/// RFC 2253, with `#` written as a number: so the first `#` of a name is where the issuer ends.
+/// RFC 2253 without `#`, so that the first one of a principal is where the issuer ends: `\23` for one in a text, `\x`
+/// before the DER of what is no text. Neither is ever anything else, as a backslash of a name's own is doubled.
 std::string issuer_of(const X509* certificate) {
   const bio_ptr text{BIO_new(BIO_s_mem())};
   if (!text || X509_NAME_print_ex(text.get(), X509_get_issuer_name(certificate), 0, XN_FLAG_RFC2253) < 0)
@@ -80,12 +82,23 @@ std::string issuer_of(const X509* certificate) {
   char* octets = nullptr;
   const long size = BIO_get_mem_data(text.get(), &octets);
   std::string issuer;
+  bool in_type = true;  // in `CN=`, which comes first, and after each `,` or `+` that bears no backslash
+  long value = 0;       // where that of the type begins
   for (long i = 0; i < size; ++i) {
-    if (octets[i] != '#') {
-      issuer += octets[i];
-    } else {  // RFC 2253 puts a backslash before it where it stands first
-      if (issuer.ends_with('\\')) issuer.pop_back();
-      issuer += "\\23";
+    const bool escaped = octets[i] == '\\' && i + 1 < size;
+    if (escaped) ++i;
+    if (octets[i] == '#') {  // one with a backslash stands first in a text, one without may be DER's
+      issuer += !escaped && i == value ? "\\x" : "\\23";
+      continue;
+    }
+    if (escaped) issuer += '\\';
+    issuer += octets[i];
+    if (escaped) continue;
+    if (in_type && octets[i] == '=') {
+      in_type = false;
+      value = i + 1;
+    } else if (octets[i] == ',' || octets[i] == '+') {
+      in_type = true;
     }
   }
   return issuer;
@@ -300,6 +313,7 @@ struct tls_bio {
     }
   }
 
+  /// Made with the first context; null if there was no memory then.
   static const BIO_METHOD* method() {
     static BIO_METHOD* const made = [] {  // for good: connections may outlive what is static
       BIO_METHOD* const m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "descriptor");
@@ -345,7 +359,8 @@ struct tls_check {
 result<std::shared_ptr<const tls_context>> tls_context::make(const tls_options& options, std::string* why) {
   ERR_clear_error();
   context_ptr context{SSL_CTX_new(TLS_method())};
-  if (!context) return fail(why, "no TLS", std::make_error_code(std::errc::not_enough_memory));
+  if (!context || tls_bio::method() == nullptr || session_index() < 0)
+    return fail(why, "no TLS", std::make_error_code(std::errc::not_enough_memory));
   SSL_CTX* const c = context.get();
   SSL_CTX_set_min_proto_version(c, options.allow_tls_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
   // every connection shows its certificate anew: no state is kept for one that may come back
@@ -375,7 +390,7 @@ std::unique_ptr<tls_session> tls_context::accept(int descriptor) const {
   SSL* const ssl = SSL_new(context_);
   if (ssl == nullptr) return nullptr;
   SSL_set_accept_state(ssl);
-  return std::make_unique<tls_session>(ssl, descriptor, tls_expectation{});
+  return tls_session::make(ssl, descriptor, {});
 }
 
 std::unique_ptr<tls_session> tls_context::dial(int descriptor, tls_expectation expected) const {
@@ -394,22 +409,29 @@ std::unique_ptr<tls_session> tls_context::dial(int descriptor, tls_expectation e
       }
     }
   }
-  return std::make_unique<tls_session>(ssl, descriptor, std::move(expected));
+  return tls_session::make(ssl, descriptor, std::move(expected));
 }
 
 // --- A session ---
 
-tls_session::tls_session(ssl_st* ssl, int descriptor, tls_expectation expected)
-    : ssl_{ssl}, descriptor_{descriptor}, expected_{std::move(expected)} {
-  BIO* const bio = BIO_new(tls_bio::method());
-  if (bio == nullptr || SSL_set_ex_data(ssl_, session_index(), this) != 1) {
-    BIO_free(bio);
-    SSL_free(ssl_);
-    throw std::bad_alloc{};
+tls_session::tls_session(ssl_st* ssl, int descriptor, tls_expectation expected) noexcept
+    : ssl_{ssl}, descriptor_{descriptor}, expected_{std::move(expected)} {}
+
+std::unique_ptr<tls_session> tls_session::make(ssl_st* ssl, int descriptor, tls_expectation expected) {
+  std::unique_ptr<tls_session> made{new (std::nothrow) tls_session{ssl, descriptor, std::move(expected)}};
+  if (!made) {
+    SSL_free(ssl);
+    return nullptr;
   }
-  BIO_set_data(bio, this);
+  BIO* const bio = BIO_new(tls_bio::method());
+  if (bio == nullptr || SSL_set_ex_data(ssl, session_index(), made.get()) != 1) {
+    BIO_free(bio);
+    return nullptr;
+  }
+  BIO_set_data(bio, made.get());
   BIO_set_init(bio, 1);
-  SSL_set_bio(ssl_, bio, bio);
+  SSL_set_bio(ssl, bio, bio);
+  return made;
 }
 
 tls_session::~tls_session() { SSL_free(ssl_); }

@@ -71,7 +71,6 @@ class tls_context {
 /// Order of calls: `handshake* (read | write)* [end]`.
 class tls_session {
  public:
-  tls_session(ssl_st* ssl, int descriptor, tls_expectation expected);
   ~tls_session();
   tls_session(const tls_session&) = delete;
   tls_session& operator=(const tls_session&) = delete;
@@ -103,6 +102,10 @@ class tls_session {
 
   static constexpr int reads_at_once = 4;  ///< of 16 KiB, for one connection of a batch
 
+  tls_session(ssl_st* ssl, int descriptor, tls_expectation expected) noexcept;
+  /// Takes `ssl` over. Null when there is no memory.
+  [[nodiscard]] static std::unique_ptr<tls_session> make(ssl_st* ssl, int descriptor,
+                                                         tls_expectation expected);
   [[nodiscard]] io_state state_of(int returned);
   void note_failure();
 

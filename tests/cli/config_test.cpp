@@ -95,6 +95,7 @@ max_retired = 1003
 max_waiting = 1004
 pool_bytes = 65_537
 max_uri = 1005
+max_reported = 1007
 max_connections = 1006
 max_frame = 10_007
 max_in_flight = 1008
@@ -151,6 +152,7 @@ erase = true
   CHECK(l.max_waiting == 1004);
   CHECK(l.pool_bytes == 65'537);
   CHECK(l.max_uri == 1005);
+  CHECK(l.max_reported == 1007);
   CHECK(l.max_connections == 1006);
   CHECK(l.max_frame == 10'007);
   CHECK(l.max_in_flight == 1008);

@@ -103,6 +103,7 @@ TEST_CASE("examples: show the defaults in what is commented out") {
   CHECK(l.max_waiting == d.max_waiting);
   CHECK(l.pool_bytes == d.pool_bytes);
   CHECK(l.max_uri == d.max_uri);
+  CHECK(l.max_reported == d.max_reported);
   CHECK(l.max_connections == d.max_connections);
   CHECK(l.max_frame == d.max_frame);
   CHECK(l.max_in_flight == d.max_in_flight);

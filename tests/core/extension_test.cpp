@@ -402,8 +402,10 @@ TEST_CASE("report: shows the caller's streams and nobody else's") {
   ask(w, *w.a, w.conn_a, keys_of(id, 0, 3, 0));
   acknowledge(w, *w.a, w.conn_a, id, 2);
   const auto all = w.a->manager.report(w.conn_a, {}, w.now);
-  REQUIRE(all.size() == 2);
-  const auto one = w.a->manager.report(w.conn_a, id, w.now);
+  CHECK(all.open == 2);
+  REQUIRE(all.streams.size() == 2);
+  const auto [open, one] = w.a->manager.report(w.conn_a, id, w.now);
+  CHECK(open == 1);
   REQUIRE(one.size() == 1);
   CHECK(one[0].stream == id);
   CHECK(one[0].peer_open);
@@ -411,8 +413,33 @@ TEST_CASE("report: shows the caller's streams and nobody else's") {
   CHECK(one[0].acknowledged == 2);
   CHECK(one[0].bound == one[0].acknowledged + one[0].expired + one[0].discarded + one[0].live);
   const auto mallory = w.a->manager.connect("mallory");
-  CHECK(w.a->manager.report(mallory, {}, w.now).empty());
-  CHECK(w.a->manager.report(mallory, second, w.now).empty());
+  for (const auto& asked : {key_stream_id{}, second}) {
+    const auto none = w.a->manager.report(mallory, asked, w.now);
+    CHECK(none.open == 0);
+    CHECK(none.streams.empty());
+  }
+}
+
+TEST_CASE("report: counts all of the caller's streams and tells of the first of them only") {
+  auto o = small_ring(2);
+  o.a.limits.max_reported = 3;
+  two_sites w{o};
+  std::vector<key_stream_id> ids;
+  for (int i = 0; i < 6; ++i) ids.push_back(w.open_both());
+  w.close(*w.a, w.conn_a, ids[1]);
+  w.open(*w.b, w.conn_b, {"qkd://alice@A", "qkd://bob@B"});  // registered here, and not open
+  const auto [open, streams] = w.a->manager.report(w.conn_a, {}, w.now);
+  CHECK(open == 5);
+  REQUIRE(streams.size() == 3);
+  CHECK(streams[0].stream == ids[0]);
+  CHECK(streams[1].stream == ids[2]);
+  CHECK(streams[2].stream == ids[3]);
+  const auto last = w.a->manager.report(w.conn_a, ids[5], w.now);
+  REQUIRE(last.streams.size() == 1);
+  CHECK(last.streams[0].stream == ids[5]);
+  w.restart_b();
+  w.connect();  // with another instance: they ended
+  CHECK(w.a->manager.report(w.conn_a, {}, w.now).open == 0);
 }
 
 TEST_CASE("get_key: no more of a stream wait than its acknowledgement window has") {  // R5

@@ -10,18 +10,6 @@
 
 using namespace testing;
 
-namespace {
-
-const open_connect_request a_to_b{"qkd://alice@A", "qkd://bob@B"};
-
-open_connect_request named(std::uint8_t tag) {
-  auto r = a_to_b;
-  r.stream = predefined(tag);
-  return r;
-}
-
-}  // namespace
-
 TEST_CASE("key_manager: sends bindings before the CLOSE that followed them, after a reconnection") {
   two_sites w;
   const auto id = w.open_both();
@@ -42,13 +30,8 @@ TEST_CASE("key_manager: gives up a crossing open whose terms it cannot hold, and
   two_sites::options o;
   o.b.limits.max_chunk = 1024;
   two_sites w{o};
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 4096;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 32;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
-  w.settle();
+  const auto [from_a, from_b] = of_sizes(4096, 32);
+  w.open_crossing(from_a, from_b);
   CHECK(w.b->failures.empty());
   CHECK(w.b->manager.link_ready(w.b->link));
 }
@@ -57,12 +40,8 @@ TEST_CASE("key_manager: gives up a crossing open for which it has no memory") {
   two_sites::options o;
   o.up = false;
   two_sites w{o};
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 4096;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 32;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
+  const auto [from_a, from_b] = of_sizes(4096, 32);
+  w.open_crossing(from_a, from_b);
   std::vector<secret_bytes> hog;
   const std::size_t want[] = {std::size_t{1} << 20, std::size_t{64} << 10};
   for (auto size : want)
@@ -208,13 +187,8 @@ TEST_CASE("key_manager: uses the smaller window when opens cross") {
   o.b.limits.ring_chunks = 8;
   o.b.limits.ring_bytes = 16 * 1024;
   two_sites w{o};
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 4000;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 32;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
-  w.settle();
+  const auto [from_a, from_b] = of_sizes(4000, 32);
+  w.open_crossing(from_a, from_b);
   CHECK(w.b->failures.empty());
 }
 
@@ -428,7 +402,7 @@ TEST_CASE("key_manager: gives a fenced connection nothing of what it waits for")
   open_connect_request r{"qkd://alice@A", "qkd://bob@B"};
   r.strict_once = true;
   r.stream = w.open_both(r);
-  const auto size = w.a->manager.report(w.conn_a, r.stream, w.now).at(0).window;
+  const auto size = w.a->manager.report(w.conn_a, r.stream, w.now).streams.at(0).window;
   for (std::uint64_t i = 0; i < size; ++i) w.get(*w.a, w.conn_a, r.stream, i);
   const auto waits = w.get(*w.a, w.conn_a, r.stream, size);
   REQUIRE_FALSE(w.outcome(*w.a, waits));
@@ -508,4 +482,44 @@ TEST_CASE(
   CHECK(w.a->manager.link_ready(w.a->link));
   CHECK(w.b->manager.link_ready(w.b->link));
   CHECK(w.outcome(*w.b, w.get(*w.b, w.conn_b, id, 1)) == status::success);
+}
+
+TEST_CASE("key_manager: keeps no more bindings to compare with than an allocator may send again") {
+  two_sites w;
+  constexpr std::uint64_t bindings = 1'100;
+  constexpr std::uint64_t unconfirmed = 1'024;  // the most that an allocator has at a time
+  const auto bind_again = [&](std::uint64_t n) {
+    peer::bind b;
+    b.stream = predefined(1);  // which B does not know: it confirms that it has stored nothing
+    b.count = 1;
+    b.position = 32 * n;
+    b.length = 32;
+    b.settled_below = 0;  // as if nothing had ever been confirmed
+    w.b->manager.receive(w.b->link, b, w.now);
+  };
+  for (std::uint64_t n = 0; n < bindings; ++n) bind_again(n);
+  REQUIRE(w.b->outbox.size() == bindings);
+
+  bind_again(bindings - unconfirmed);  // all of these may come again
+  CHECK(w.b->failures.empty());
+  CHECK(std::get<peer::confirm>(w.b->outbox.back()).position == 32 * (bindings - unconfirmed));
+  bind_again(bindings - unconfirmed - 1);  // and this one not: it is forgotten
+  CHECK(w.b->failures.size() == 1);
+}
+
+TEST_CASE("key_manager: tells whoever opens another's stream nothing of its QoS") {
+  two_sites w;
+  auto r = a_to_b;
+  r.quality.key_chunk_size = 48;
+  r.quality.priority = 7;
+  r.stream = w.open_both(r);
+  auto mine = a_to_b;
+  mine.stream = r.stream;
+  const auto mallory = w.a->manager.connect("mallory");
+  const auto refused = w.a->answers[w.open(*w.a, mallory, mine)].open.value();
+  CHECK(refused.outcome == status::ksid_in_use);
+  CHECK(refused.quality == mine.quality);
+  // nor does it differ from what a closed KSID gets
+  w.close(*w.a, w.conn_a, r.stream);
+  CHECK(w.a->answers[w.open(*w.a, mallory, mine)].open->quality == refused.quality);
 }

@@ -10,14 +10,6 @@ using namespace testing;
 
 namespace {
 
-const open_connect_request a_to_b{"qkd://alice@A", "qkd://bob@B"};
-
-open_connect_request named(std::uint8_t tag) {
-  auto r = a_to_b;
-  r.stream = predefined(tag);
-  return r;
-}
-
 bool balanced(const two_sites& w, const site& at, const key_stream_id& id) {
   (void)w;
   const auto t = at.manager.stream_balance(id).value();
@@ -190,13 +182,8 @@ TEST_CASE("key_manager: takes source and destination in either order from the se
 
 TEST_CASE("key_manager: lets the allocator's registration win when opens cross") {  // D8
   two_sites w;
-  auto from_a = named(5);
-  from_a.quality.key_chunk_size = 16;
-  auto from_b = named(5);
-  from_b.quality.key_chunk_size = 64;
-  w.a->manager.open_connect({w.conn_a, 1}, from_a, w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
-  w.settle();
+  const auto [from_a, from_b] = of_sizes(16, 64);
+  w.open_crossing(from_a, from_b);
   REQUIRE(w.a->answers.contains(1));
   REQUIRE(w.b->answers.contains(2));
   CHECK(w.a->answers.at(1).open->outcome == status::success);
@@ -212,9 +199,7 @@ TEST_CASE("key_manager: gives 5 to the other of two crossing opens that do not f
   two_sites w;
   auto from_b = open_connect_request{"qkd://carol@A", "qkd://bob@B"};
   from_b.stream = predefined(5);
-  w.a->manager.open_connect({w.conn_a, 1}, named(5), w.now);
-  w.b->manager.open_connect({w.conn_b, 2}, from_b, w.now);
-  w.settle();
+  w.open_crossing(named(5), from_b);
   REQUIRE(w.b->answers.contains(2));
   CHECK(w.b->answers.at(2).open->outcome == status::ksid_in_use);
   CHECK_FALSE(w.a->answers.contains(1));  // still waits for the other end
@@ -416,7 +401,7 @@ TEST_CASE("key_manager: admits by what the link was seen to deliver") {  // D6
     }
   };
   read_for(4s);
-  const auto measured = w.a->manager.report(w.conn_a, id, w.now).at(0).link_bps;
+  const auto measured = w.a->manager.report(w.conn_a, id, w.now).streams.at(0).link_bps;
   CHECK(measured > 900'000);
   CHECK(measured < 1'100'000);
 }
@@ -470,7 +455,7 @@ TEST_CASE("key_manager: paces a stream with a Jitter within it") {  // D6
     CHECK(seconds[i] >= 99);
     CHECK(seconds[i] <= 111);
   }
-  CHECK(w.a->manager.report(w.conn_a, id, w.now).at(0).deviation_bps <= 8 * 32 * 20);
+  CHECK(w.a->manager.report(w.conn_a, id, w.now).streams.at(0).deviation_bps <= 8 * 32 * 20);
 }
 
 TEST_CASE("key_manager: keeps a stream to its Max_bps and one chunk") {  // D6

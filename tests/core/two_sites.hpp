@@ -194,6 +194,12 @@ struct two_sites {
     settle();
     return tickets;
   }
+  /// At both ends before either hears of the other: ticket 1 at A, 2 at B.
+  void open_crossing(const open_connect_request& at_a, const open_connect_request& at_b) {
+    a->manager.open_connect({conn_a, 1}, at_a, now);
+    b->manager.open_connect({conn_b, 2}, at_b, now);
+    settle();
+  }
   std::uint64_t get(site& at, connection_id who, const get_key_request& r) {
     at.manager.get_key({who, ++tickets}, r, now);
     settle();
@@ -242,6 +248,24 @@ inline key_stream_id predefined(std::uint8_t tag) {
   std::array<std::byte, 16> octets{};
   octets[15] = std::byte{tag};
   return key_stream_id{octets};
+}
+
+inline const open_connect_request a_to_b{"qkd://alice@A", "qkd://bob@B"};
+
+/// With a KSID that both ends know.
+inline open_connect_request named(std::uint8_t tag) {
+  auto r = a_to_b;
+  r.stream = predefined(tag);
+  return r;
+}
+
+/// Two for the same KSID that differ in their Key_chunk_size, octets.
+inline std::pair<open_connect_request, open_connect_request> of_sizes(std::uint32_t at_a,
+                                                                      std::uint32_t at_b) {
+  std::pair requests{named(5), named(5)};
+  requests.first.quality.key_chunk_size = at_a;
+  requests.second.quality.key_chunk_size = at_b;
+  return requests;
 }
 
 }  // namespace testing

@@ -62,14 +62,16 @@ struct certificate_text {
   std::string usage = "serverAuth,clientAuth";  ///< empty: no extended key usage
   long from = -3600;                            ///< seconds from now
   long until = 3600;
+  int of_name = MBSTRING_UTF8;  ///< the ASN.1 type of its subject's CN
 };
 
 /// One that issues certificates; its own is in the folder, too.
 class authority {
  public:
-  explicit authority(const temporary_folder& folder, const std::string& name = "ca")
+  explicit authority(const temporary_folder& folder, const std::string& name = "ca",
+                     const certificate_text& text = {})
       : folder_{folder}, name_{name}, key_{EVP_EC_gen("P-256"), EVP_PKEY_free}, own_{X509_new(), X509_free} {
-    fill(own_.get(), key_.get(), own_.get(), name, {});
+    fill(own_.get(), key_.get(), own_.get(), name, text);
     extend(own_.get(), NID_basic_constraints, "critical,CA:TRUE");
     REQUIRE(X509_sign(own_.get(), key_.get(), EVP_sha256()) > 0);
     write(own_.get(), certificate());
@@ -116,7 +118,7 @@ class authority {
     ASN1_INTEGER_set(X509_get_serialNumber(to), ++serial);
     X509_gmtime_adj(X509_getm_notBefore(to), text.from);
     X509_gmtime_adj(X509_getm_notAfter(to), text.until);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(to), "CN", MBSTRING_UTF8,
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(to), "CN", text.of_name,
                                reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
     X509_set_issuer_name(to, X509_get_subject_name(issuer));
     X509_set_pubkey(to, key);

@@ -456,6 +456,21 @@ TEST_CASE("wait_for_peer: returns when the other end has opened the stream") {
   other.join();
 }
 
+TEST_CASE("report: counts more streams than it shows") {
+  two_sites sites{[](net::site_options& o) { o.manager.limits.max_reported = 2; }};
+  auto a = client_at(sites.a->address());
+  auto b = client_at(sites.b->address());
+  ends all[] = {open_both(a, b), open_both(a, b), open_both(a, b)};
+  const auto text = a.report();
+  REQUIRE(text);
+  CHECK(text->find(R"("streams_open":3,"streams_shown":2,)") != std::string::npos);
+  CHECK(text->find(all[1].alice.id().to_string()) != std::string::npos);
+  CHECK(text->find(all[2].alice.id().to_string()) == std::string::npos);
+  const auto last = a.report(all[2].alice.id());
+  REQUIRE(last);
+  CHECK(last->find(all[2].alice.id().to_string()) != std::string::npos);
+}
+
 TEST_CASE("report: is JSON with the caller's streams") {
   two_sites sites;
   auto a = client_at(sites.a->address());

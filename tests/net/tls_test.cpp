@@ -395,6 +395,33 @@ TEST_CASE("tls: knows callers by issuer and URI, or by their public key") {
   }
 }
 
+TEST_CASE("tls: takes authorities for one only if their names are") {
+  temporary_folder folder;
+  certificate_text no_string;
+  no_string.of_name = V_ASN1_BIT_STRING;
+  authority pairs[][2] = {
+      {authority{folder, "\\#"}, authority{folder, "\\23"}},
+      {authority{folder, "xy", no_string}, authority{folder, "#0303007879"}},
+  };
+  tls_sites sites{[&](net::site_options& o) {
+    std::ofstream believed{o.tls->authority, std::ios::app};
+    for (auto& pair : pairs)
+      for (authority& one : pair) believed << std::ifstream{one.certificate()}.rdbuf();
+  }};
+  for (auto& pair : pairs) {
+    const auto as = [&](authority& issuer) {
+      auto files = issuer.application("qkd://app@a");
+      files.authority = sites.ca.certificate();
+      return connect_to(sites.a->address(), tls_sites::as(files));
+    };
+    const auto owner = as(pair[0]);
+    const auto stream = open_connect(*owner).stream;
+    REQUIRE_FALSE(stream.is_null());
+    CHECK(open_outcome(*as(pair[1]), stream) == status::ksid_in_use);
+    CHECK(open_outcome(*as(pair[0]), stream) == status::peer_not_connected);  // and its owner resumes it
+  }
+}
+
 TEST_CASE("tls: lets a principal resume its stream and fences it off on its older connections") {
   tls_sites sites;
   const auto first = sites.at_a();

@@ -123,7 +123,7 @@ TEST_CASE("v1 open: the URIs at both ends are of the nodes and in one order") {
   for (const std::size_t site : {0U, 1U}) {
     const auto reports = s.link->with_manager(site, [&](key_manager& m) {
       const auto who = m.connect(std::string{anonymous_principal});
-      return m.report(who, v1::stream_of(handle), boot_clock::now());
+      return m.report(who, v1::stream_of(handle), boot_clock::now()).streams;
     });
     REQUIRE(reports.size() == 1);
     CHECK(reports[0].source == "qkd004-v1://v1@A");
