@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "qkd004/decoy_channel.hpp"
 #include "software/gap_code.hpp"
 #include "software/quantum_pipe.hpp"
 
@@ -20,6 +21,8 @@ constexpr seed256 seed{std::byte{1}};
 
 decoy_bb84 system_at(std::int64_t km) {
   decoy_bb84 system;
+  system.x_basis = 0.87;
+  system.intensities = {{{0.45, 0.40}, {0.20, 0.45}, {2e-4, 0.15}}};
   system.km = static_cast<double>(km);
   return system;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "qkd004/decoy_channel.hpp"
 #include "qkd004/secret.hpp"
 #include "software/geometric_gap.hpp"
 #include "software/photon_odds.hpp"
@@ -94,12 +95,6 @@ class awaited_afterpulses {
 };
 
 }  // namespace
-
-double detection_probability(const decoy_bb84& system) noexcept {
-  const photon_odds odds{system, 0};
-  return std::ldexp(static_cast<double>(odds.click), -64) *
-         (1 + std::ldexp(static_cast<double>(odds.afterpulse), -64));
-}
 
 struct event_stream::state {
   state(const decoy_bb84& s, const eavesdropper& eve, const seed256& seed, side w)

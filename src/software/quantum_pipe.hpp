@@ -17,8 +17,7 @@ namespace qkd004::software {
 
 enum class side : std::uint8_t { alice, bob };
 
-/// That a pulse is detected: what detections there are for each pulse sent, with after-pulses and without dead time.
-[[nodiscard]] double detection_probability(const decoy_bb84& system) noexcept;
+[[nodiscard]] constexpr side other(side s) noexcept { return s == side::alice ? side::bob : side::alice; }
 
 /// Who listens at the fibre.
 struct eavesdropper {

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <span>
 
+#include "qkd004/decoy_channel.hpp"
 #include "software/chi_square.hpp"
 #include "software/geometric_gap.hpp"
 #include "software/photon_odds.hpp"
@@ -28,6 +29,8 @@ seed256 seed_of(unsigned number) {
 
 decoy_bb84 system_at(double km) {
   decoy_bb84 system;
+  system.x_basis = 0.87;
+  system.intensities = {{{0.45, 0.40}, {0.20, 0.45}, {2e-4, 0.15}}};
   system.km = km;
   return system;
 }
