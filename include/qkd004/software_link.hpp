@@ -89,6 +89,7 @@ struct software_link_report {
   double qber = 0;            ///< of the last block that came so far, discarded or not
   double efficiency = 0;      ///< of the last block accepted
   stage at = stage::photons;  ///< where the oldest block in work is
+  std::string failure;          ///< why the last session that failed did; never an octet of key
   double progress = 0;        ///< how much of it is done, 0 to 1
 };
 
