@@ -1,4 +1,4 @@
-// amplify: privacy amplification: a Toeplitz matrix over GF(2) times the key, exact, by carry-less multiplication.
+// amplify: privacy amplification: a Toeplitz matrix over GF(2) times the key, exact, by an additive FFT.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
