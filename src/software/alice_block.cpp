@@ -66,7 +66,7 @@ class alice_block final : public block {
   enum class waiting : std::uint8_t { detections, comparison, verdict, tag };
 
   block_fate on_detected(std::span<const std::byte> content) {
-    if (!photons_) return block_fate::impossible;
+    if (host_.options.sampling != photon_sampling::events) return block_fate::impossible;
     if (sifter_.full()) return block_fate::in_work;
     const std::size_t count = batch_of(host_.options);
     if (!parse_detections(content, count, his_) || his_.where.gaps.size() != count)

@@ -74,6 +74,9 @@ struct block_host {
   block128 hash_bob{};
   std::vector<std::byte> hello_alice{};  ///< said before all blocks, and authenticated with each
   std::vector<std::byte> hello_bob{};
+  /// Up to where accepted blocks have used the pads. For each block it is the same at both ends, which the position of
+  /// the pool is not: there, blocks that are not accepted yet count as well.
+  std::uint64_t settled = 0;
 };
 
 /// Pads of one block, in the order in which the pool gives them out.
