@@ -68,10 +68,13 @@ class alice_block final : public block {
   block_fate on_detected(std::span<const std::byte> content) {
     if (host_.options.sampling != photon_sampling::events) return block_fate::impossible;
     if (sifter_.full()) return block_fate::in_work;
+    time_point begun = host_.clock();
     const std::size_t count = batch_of(host_.options);
     if (!parse_detections(content, count, his_) || his_.where.gaps.size() != count)
       return block_fate::impossible;
+    begun = note_part(stage_type::sifting, begun);
     photons_->next(count, mine_);
+    begun = note_part(stage_type::photons, begun);
     if (mine_.gaps != his_.where.gaps) return block_fate::impossible;
 
     sifted_batch batch;
@@ -92,6 +95,7 @@ class alice_block final : public block {
     content_.clear();
     write_sifted(batch, host_.options.system.proof, content_);
     say(message_kind::sifted, content_);
+    note_part(stage_type::sifting, begun);
     return sifter_.full() ? reconcile() : block_fate::in_work;
   }
 
@@ -107,6 +111,8 @@ class alice_block final : public block {
   block_fate reconcile() {
     const decoy_counts& c = sifter_.counts();
     host_.report.sifted += host_.options.block_bits;
+    note_parts(stage_type::photons);
+    note_parts(stage_type::sifting);
     enter(stage_type::reconciliation);
     photons_.reset();
     content_.clear();

@@ -98,15 +98,24 @@ void block::say_tag(message_kind kind, std::span<const std::byte> content) {
 }
 
 void block::enter(stage_type next) {
-  leave();
+  if (stage_ != stage_type::photons) leave();
+  since_ = host_.clock();
   stage_ = next;
   progress_ = 0;
 }
 
-void block::leave() {
-  const auto now = host_.clock();
-  host_.report.duration[static_cast<std::size_t>(stage_)][slot_of(now - since_)] += 1;
-  since_ = now;
+void block::leave() { note(stage_, host_.clock() - since_); }
+
+time_point block::note_part(stage_type of, time_point begun) {
+  const time_point now = host_.clock();
+  parts_[static_cast<std::size_t>(of)] += now - begun;
+  return now;
+}
+
+void block::note_parts(stage_type of) { note(of, parts_[static_cast<std::size_t>(of)]); }
+
+void block::note(stage_type of, boot_clock::duration d) {
+  host_.report.duration[static_cast<std::size_t>(of)][slot_of(d)] += 1;
 }
 
 double block::qber_z() const {
@@ -135,8 +144,8 @@ std::size_t block::refill() const {
 result<void> block::finish(std::span<const std::uint64_t> toeplitz, std::size_t length) {
   const time_point begun = host_.clock();
   bits all = amplify(sifter_.key(), toeplitz, length);
-  auto& slots = host_.report.duration[static_cast<std::size_t>(stage_type::amplification)];
-  slots[slot_of(host_.clock() - begun)] += 1;
+  note_part(stage_type::amplification, begun);
+  note_parts(stage_type::amplification);
 
   host_.settled += block_pads::size;
   const std::size_t pads = refill();

@@ -130,9 +130,13 @@ class block {
   /// Sends it; tags are no part of what they authenticate.
   void say(message_kind kind, std::span<const std::byte> content);
   void say_tag(message_kind kind, std::span<const std::byte> content);
-  /// Takes note of how long the stage took that ends here.
+  /// Ends a stage, and takes note of how long it took; the last one leave() ends.
   void enter(stage_type next);
   void leave();
+  /// Of a stage that goes on beside others: note_part() adds what it has taken since `begun` and returns the time,
+  /// note_parts() takes note of all of it.
+  time_point note_part(stage_type of, time_point begun);
+  void note_parts(stage_type of);
   /// The QBER in Z, for block sizes and the first look at the limit.
   [[nodiscard]] double qber_z() const;
   [[nodiscard]] bool is_over_limit(std::uint64_t errors, std::uint64_t of) const;
@@ -158,7 +162,10 @@ class block {
   double progress_ = 0;
 
  private:
+  void note(stage_type of, boot_clock::duration d);
+
   time_point since_;
+  std::array<boot_clock::duration, software_link_report::stages> parts_{};
 };
 
 /// Pads are refilled above what a block takes until so many octets are left.

@@ -33,7 +33,12 @@ class bob_block final : public detecting_block {
     return coming < static_cast<double>(sifter_.missing());
   }
 
-  std::uint64_t detect() override { return photons_ ? detect_batch() : draw(); }
+  std::uint64_t detect() override {
+    const time_point begun = host_.clock();
+    const std::uint64_t pulses = photons_ ? detect_batch() : draw();
+    note_part(stage_type::photons, begun);
+    return pulses;
+  }
 
   block_fate receive(const link_message& m) override {
     if (m.kind == message_kind::tag_alice) return on_tag(m.content);
@@ -92,6 +97,7 @@ class bob_block final : public detecting_block {
 
   block_fate on_sifted(std::span<const std::byte> content) {
     if (waits_ != waiting::answers || unanswered_.empty() || sifter_.full()) return block_fate::impossible;
+    const time_point begun = host_.clock();
     const auto& [bases, values] = unanswered_.front();
     sifted_batch batch;
     batch.bases = bases;
@@ -102,12 +108,15 @@ class bob_block final : public detecting_block {
     sifter_.add(batch, values.words());
     if (batch.count < count && !sifter_.full()) return block_fate::impossible;
     unanswered_.pop_front();
+    note_part(stage_type::sifting, begun);
     progress_ = 1 - static_cast<double>(sifter_.missing()) / host_.options.block_bits;
     return block_fate::in_work;
   }
 
   block_fate on_reconcile(std::span<const std::byte> content) {
     if (waits_ != waiting::answers || !sifter_.full()) return block_fate::impossible;
+    note_parts(stage_type::photons);
+    note_parts(stage_type::sifting);
     unanswered_.clear();
     photons_.reset();
     host_.report.sifted += host_.options.block_bits;

@@ -131,12 +131,12 @@ class end_state {
     return report_;
   }
 
-  /// From an end in this process; one of another session is not heard.
-  void deliver(const key_source_session& from, octet_run message) {
+  /// From an end in this process. False: it is in another session, and the message is left to who has it.
+  bool deliver(const key_source_session& from, octet_run& message) {
     const std::lock_guard lock{front_};
-    if (session_ && session_->lower == from.lower && session_->higher == from.higher) {
-      inbox_.push_back(std::move(message));
-    }
+    if (!session_ || session_->lower != from.lower || session_->higher != from.higher) return false;
+    inbox_.push_back(std::move(message));
+    return true;
   }
 
   struct progress {
@@ -145,7 +145,7 @@ class end_state {
   };
 
   /// Takes in what arrived and does one piece of work. `take` adds what came from elsewhere, false if that cannot be;
-  /// `send` gets each message and its session.
+  /// `send` gets each message and its session, and says whether it took it.
   template <class Take, class Send>
   progress step(std::size_t unsent, const Take& take, const Send& send) {
     const std::lock_guard lock{work_};
@@ -160,10 +160,9 @@ class end_state {
     for (const octet_run& message : arrived) distiller_.receive(message);
     if (!possible) distiller_.receive({});
     made.worked |= distiller_.work(unsent);
-    made.worked |= !distiller_.messages().empty();
     // session_ changes under work_ only
-    for (octet_run& message : distiller_.messages()) send(*session_, std::move(message));
-    distiller_.messages().clear();
+    auto& messages = distiller_.messages();
+    for (; !messages.empty() && send(*session_, messages.front()); messages.pop_front()) made.worked = true;
     made.has_news = publish();
     return made;
   }
@@ -286,7 +285,10 @@ class remote_end final : public software_end_base {
     while (!bell_.is_closed()) {
       const auto made = state_.step(
           channel_.unsent(), [this](std::deque<octet_run>& to) { return channel_.take(to).has_value(); },
-          [this](const key_source_session&, const octet_run& message) { channel_.send(message); });
+          [this](const key_source_session&, const octet_run& message) {
+            channel_.send(message);
+            return true;
+          });
       if (made.has_news) channel_.wake();
       if (!made.worked) bell_.wait(state_.work_at(), boot_clock::now());
     }
@@ -326,9 +328,7 @@ class local_link {
     return one
         .step(
             0, [](std::deque<octet_run>&) { return true; },
-            [&other](const key_source_session& s, octet_run&& message) {
-              other.deliver(s, std::move(message));
-            })
+            [&other](const key_source_session& s, octet_run& message) { return other.deliver(s, message); })
         .worked;
   }
 

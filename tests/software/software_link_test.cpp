@@ -24,7 +24,8 @@ namespace {
 std::optional<key_block> next_block(key_source& from, const secret_arena& arena) {
   for (const auto until = boot_clock::now() + std::chrono::seconds{20}; boot_clock::now() < until;) {
     auto polled = from.poll(arena, boot_clock::now());
-    REQUIRE(polled);
+    REQUIRE_MESSAGE(polled, polled.error().message()
+                                << ": " << dynamic_cast<software_link_end&>(from).report().failure);
     if (*polled) return std::move(**polled);
     std::this_thread::yield();
   }
