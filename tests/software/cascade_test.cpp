@@ -270,7 +270,7 @@ TEST_CASE("cascade: ends within its limits when its messages were tampered with"
 
 TEST_CASE("cascade: ends within its limits when every comparison is said to be odd") {
   for (const std::byte always : {std::byte{0xFF}, std::byte{0x00}}) {
-    for (const std::size_t count : {65536U, 5000U}) {
+    for (const std::size_t count : {65536U, 5000U, 3U, 1U}) {
       key_pair keys{count, 0.02, 18};
       cascade_alice alice{keys.alice, options_of(0.02, 19)};
       octets message;
