@@ -99,6 +99,7 @@ struct frame {
   std::uint64_t odd_masks = 0;    ///< of these
   std::uint64_t spent_masks = 0;  ///< in which a difference was searched
   std::uint64_t parities = 0;     ///< that were asked for
+  std::uint32_t corrections = 0;
 };
 
 /// Which slots of a frame hold bits, in the order of a pass. Nodes without bits are not asked for.
@@ -300,6 +301,7 @@ void cascade_end::note(const frame& f, std::size_t pass, std::uint32_t slot) {
 void cascade_end::correct(frame& f, const slots_of_bit& slots) noexcept {
   assert(slots[0] < f.size);
   if (slots[0] >= f.size) return;
+  ++f.corrections;
   for (std::size_t pass = 1; pass < passes; ++pass) f.trees[pass].flip(slots[pass]);
   if (corrected_ == nullptr) return;
   corrected_->flip(f.first_bit + slots[0]);
@@ -557,10 +559,13 @@ void cascade_end::plan(frame& f) {
         take_odd(f, pass, pass + 1 < passes ? frame_slots : enough_searches[pass] - going);
       }
       if (found_count_ == 0 && searches() == 0) search_masks(f);
-    } while (found_count_ != 0);
+      // In a frame of few bits forged masks that contradict one another would have a bit flipped for ever, unasked.
+    } while (found_count_ != 0 && f.corrections <= f.size);
   }
   const std::uint64_t asks = f.fresh_masks + searches() + (f.searched_of_mask.level != 0 ? 1 : 0);
-  if (asks == 0 || f.parities + asks > most_parities(f.size) || tally.rounds + 1 >= most_rounds) {
+  if (asks == 0 || f.parities + asks > most_parities(f.size) || f.corrections > f.size ||
+      tally.rounds + 1 >= most_rounds) {
+    found_count_ = 0;
     f.at = frame::state::ends;
   }
 }
