@@ -99,6 +99,7 @@ struct frame {
   std::uint64_t odd_masks = 0;    ///< of these
   std::uint64_t spent_masks = 0;  ///< in which a difference was searched
   std::uint64_t parities = 0;     ///< that were asked for
+  std::uint32_t corrections = 0;
 };
 
 /// Which slots of a frame hold bits, in the order of a pass. Nodes without bits are not asked for.
@@ -173,7 +174,7 @@ class cascade_end {
   void plan(frame& f);
   void search_masks(frame& f);
   void descend_mask(frame& f);
-  [[nodiscard]] bool mask_holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept;
+  [[nodiscard]] bool mask_holds_bits(const frame& f, unsigned index, tree_node node) const noexcept;
   void collect(std::size_t index);
   const std::uint64_t* mask(std::size_t index);
 
@@ -299,6 +300,8 @@ void cascade_end::note(const frame& f, std::size_t pass, std::uint32_t slot) {
 /// In all but the tree of the first pass.
 void cascade_end::correct(frame& f, const slots_of_bit& slots) noexcept {
   assert(slots[0] < f.size);
+  if (slots[0] >= f.size) return;
+  ++f.corrections;
   for (std::size_t pass = 1; pass < passes; ++pass) f.trees[pass].flip(slots[pass]);
   if (corrected_ == nullptr) return;
   corrected_->flip(f.first_bit + slots[0]);
@@ -396,7 +399,11 @@ void cascade_end::end_first_pass(std::size_t index) {
 }
 
 void cascade_end::learn_searched(frame& f, const packed_bits& outcomes, std::size_t& at) {
-  for (; f.fresh_masks != 0; --f.fresh_masks) f.odd_masks |= (outcomes.read(at++) & 1) << f.masks++;
+  for (; f.fresh_masks != 0; --f.fresh_masks, ++f.masks) {
+    const std::uint64_t odd = outcomes.read(at++) & 1;
+    // Of no bits the parity is 0, whatever a forged message says: there would be nothing to find.
+    if (odd != 0 && mask_holds_bits(f, f.masks, {0, 16})) f.odd_masks |= odd << f.masks;
+  }
   for (std::size_t pass = 0; pass < passes; ++pass) learn_pass(f, pass, outcomes, at);
   if (f.searched_of_mask.level != 0) {
     const std::uint64_t left_odd = outcomes.read(at++) & 1;
@@ -499,11 +506,12 @@ void cascade_end::let_go(frame& f, std::size_t pass) noexcept {
   f.searched[pass].resize(kept);
 }
 
-bool cascade_end::mask_holds_bits(const frame& f, std::uint32_t first, unsigned level) const noexcept {
+bool cascade_end::mask_holds_bits(const frame& f, unsigned index, tree_node node) const noexcept {
   const orders* const slots = occupied(f);
-  const std::uint64_t* const chosen = masks_[f.searched_mask].data();
-  const std::uint64_t in_word = low_slots(std::min(level, 6U)) << (first & 63);
-  for (std::size_t i = first / 64, last = (first + (std::size_t{1} << level) + 63) / 64; i < last; ++i) {
+  const std::uint64_t* const chosen = masks_[index].data();
+  const std::uint64_t in_word = low_slots(std::min<unsigned>(node.level, 6)) << (node.first & 63);
+  for (std::size_t i = node.first / 64U, last = (node.first + (std::size_t{1} << node.level) + 63) / 64;
+       i < last; ++i) {
     if ((chosen[i] & in_word & (slots == nullptr ? ~std::uint64_t{0} : (*slots)[0].words[i])) != 0)
       return true;
   }
@@ -515,10 +523,11 @@ void cascade_end::descend_mask(frame& f) {
   tree_node& node = f.searched_of_mask;
   while (node.level != 0) {
     const unsigned level = node.level - 1U;
-    const bool left = mask_holds_bits(f, node.first, level);
-    if (left && mask_holds_bits(f, node.first + (1U << level), level)) return;
-    node = {static_cast<std::uint16_t>(node.first + (left ? 0U : 1U << level)),
-            static_cast<std::uint16_t>(level)};
+    const tree_node left_half{node.first, static_cast<std::uint16_t>(level)};
+    const tree_node right_half{static_cast<std::uint16_t>(node.first + (1U << level)), left_half.level};
+    const bool left = mask_holds_bits(f, f.searched_mask, left_half);
+    if (left && mask_holds_bits(f, f.searched_mask, right_half)) return;
+    node = left ? left_half : right_half;
   }
   if (found_.size() == found_count_) found_.resize(2 * found_count_ + 64);
   found_[found_count_++] = {node.first, passes};
@@ -550,10 +559,13 @@ void cascade_end::plan(frame& f) {
         take_odd(f, pass, pass + 1 < passes ? frame_slots : enough_searches[pass] - going);
       }
       if (found_count_ == 0 && searches() == 0) search_masks(f);
-    } while (found_count_ != 0);
+      // In a frame of few bits forged masks that contradict one another would have a bit flipped for ever, unasked.
+    } while (found_count_ != 0 && f.corrections <= f.size);
   }
   const std::uint64_t asks = f.fresh_masks + searches() + (f.searched_of_mask.level != 0 ? 1 : 0);
-  if (asks == 0 || f.parities + asks > most_parities(f.size) || tally.rounds + 1 >= most_rounds) {
+  if (asks == 0 || f.parities + asks > most_parities(f.size) || f.corrections > f.size ||
+      tally.rounds + 1 >= most_rounds) {
+    found_count_ = 0;
     f.at = frame::state::ends;
   }
 }
