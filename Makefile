@@ -8,7 +8,7 @@ export NINJA_STATUS := [%f/%t]$() $()
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
-demo: ## build the program and show a key travelling between two sites
+demo: ## build the program and show two sites distil key for two applications
 	@.ci/packages demo
 	@mkdir -p build
 	@cmake --preset demo >build/demo-configure.log 2>&1 || { cat build/demo-configure.log; exit 1; }

@@ -6,12 +6,14 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -21,6 +23,7 @@
 #include "cli/print.hpp"
 #include "net/address.hpp"
 #include "qkd004/routing.hpp"
+#include "software/options_text.hpp"
 
 namespace qkd004::cli {
 
@@ -155,6 +158,53 @@ class section {
     value = std::chrono::milliseconds{count};
   }
 
+  /// A number with or without a fraction; false: it is not there, or something else.
+  bool real(std::string_view key, double& value) {
+    known_.emplace(key);
+    const toml::node* const node = table_.get(key);
+    if (node == nullptr) return false;
+    return real_of(*node, key, value);
+  }
+
+  /// An array of pairs of such numbers, as many as `values` has at the most. Returns how many there are.
+  template <class Pair, std::size_t N>
+  std::size_t pairs(std::string_view key, std::array<Pair, N>& values) {
+    const toml::node* const node = find(key, toml::node_type::array);
+    if (node == nullptr) return 0;
+    const toml::array& list = *node->as_array();
+    if (list.empty()) complain(*node, key, "is empty");
+    std::size_t count = 0;
+    for (const toml::node& element : list) {
+      const toml::array* const pair = element.as_array();
+      if (pair == nullptr || pair->size() != 2 || count == N) {
+        complain(element, key, fmt::format("is an array of up to {} pairs of numbers, [[0.4, 0.5], ...]", N));
+        return 0;
+      }
+      auto& [first, second] = values[count++];
+      if (!real_of(*pair->get(0), key, first) || !real_of(*pair->get(1), key, second)) return 0;
+    }
+    return count;
+  }
+
+  /// One of a few words.
+  template <class Value>
+  void word(std::string_view key, Value& value,
+            std::initializer_list<std::pair<std::string_view, Value>> words,
+            presence p = presence::optional) {
+    std::string given;
+    text(key, given, p);
+    if (given.empty()) return;
+    std::string known;
+    for (const auto& [name, meant] : words) {
+      if (given == name) {
+        value = meant;
+        return;
+      }
+      known += fmt::format("{}\"{}\"", known.empty() ? "" : " and ", name);
+    }
+    complain(key, fmt::format("'{}' is not known; {} are", given, known));
+  }
+
   void flag(std::string_view key, bool& value) {
     if (const toml::node* const node = find(key, toml::node_type::boolean)) value = node->as_boolean()->get();
   }
@@ -198,6 +248,15 @@ class section {
   }
 
  private:
+  bool real_of(const toml::node& node, std::string_view key, double& value) {
+    if (const auto number = node.value<double>(); number && (node.is_integer() || node.is_floating_point())) {
+      value = *number;
+      return true;
+    }
+    complain(node, key, fmt::format("is {}; it must be a number", type_name(node.type())));
+    return false;
+  }
+
   const toml::table& table_;
   std::string name_;
   problems& problems_;
@@ -385,21 +444,149 @@ class reader {
     if (!source && !s.has("source"))
       s.complain("source", "is missing: [peer.source] says where the link's key comes from");
     if (source) {
-      if (auto settings = key_source(*source)) {
+      if (auto settings = key_source(*source, believed_over(config.site, p))) {
         config.key_sources.push_back(std::move(*settings));
         config.site.peers.push_back(std::move(p));
       }
     }
   }
 
-  std::optional<key_source_settings> key_source(section& s) {
+  /// What simulated key is that crosses between the sites: only where the peer is believed over nothing but TLS, nobody
+  /// else reads along.
+  static security_class believed_over(const net::site_options& site, const net::peer_options& p) {
+    const bool tls_only =
+        !p.identity.empty() || over_tls(p.address) ||
+        (p.address.empty() && std::all_of(site.listen.begin(), site.listen.end(), over_tls));
+    return tls_only ? security_class::simulated_over_tls : security_class::simulated_insecure;
+  }
+
+  std::optional<key_source_settings> key_source(section& s, security_class simulated) {
     std::string kind;
     s.text("kind", kind, presence::required);
+    if (kind == "software") return software(s, simulated);
     if (kind == "seeded") return seeded(s);
     if (kind == "file") return file(s);
-    if (!kind.empty())
-      s.complain("kind", fmt::format("'{}' is not known; \"seeded\" and \"file\" are", kind));
+    if (!kind.empty()) {
+      s.complain("kind", fmt::format("'{}' is not known; \"software\", \"seeded\" and \"file\" are", kind));
+    }
     return std::nullopt;
+  }
+
+  key_source_settings software(section& s, security_class simulated) {
+    using role = software_link_end_options::role;
+    software_settings o;
+    o.end.security = simulated;
+    s.word<role>("role", o.end.which, {{"alice", role::alice}, {"bob", role::bob}}, presence::required);
+    path(s, "auth_key_file", o.end.auth_key, presence::required);
+    path(s, "auth_state_file", o.end.auth_state, presence::required);
+    if (!o.end.auth_key.empty() && o.end.auth_state == o.end.auth_key) {
+      s.complain("auth_state_file", "is the file of the key itself");
+    }
+
+    software_link_options& link = o.link;
+    decoy_bb84& system = link.system;
+    s.word<decoy_proof>("proof", system.proof, {{"lim14", decoy_proof::lim14}, {"w24", decoy_proof::w24}});
+    s.word<photon_sampling>("sampling", link.sampling,
+                            {{"events", photon_sampling::events}, {"blocks", photon_sampling::blocks}});
+    s.word<leak_account>(
+        "leak", link.leak,
+        {{"alice_only", leak_account::alice_only}, {"both_directions", leak_account::both_directions}});
+    bool possible = real_option(s, "km", link, &decoy_bb84::km);
+    possible &= real_option(s, "loss_db_per_km", link, &decoy_bb84::loss_db_per_km);
+    possible &= real_option(s, "efficiency", link, &decoy_bb84::efficiency);
+    possible &= real_option(s, "dark_count", link, &decoy_bb84::dark_count);
+    possible &= real_option(s, "afterpulse", link, &decoy_bb84::afterpulse);
+    possible &= real_option(s, "misalignment", link, &decoy_bb84::misalignment);
+    possible &= real_option(s, "x_basis", link, &decoy_bb84::x_basis);
+    possible &= real_option(s, "eps_sec", link, &decoy_bb84::eps_sec);
+    possible &= real_option(s, "eps_cor", link, &decoy_bb84::eps_cor);
+    possible &= real_option(s, "qber_limit", link, &software_link_options::qber_limit);
+    possible &= real_option(s, "intercept_resend", link, &software_link_options::intercept_resend);
+    possible &= whole_option(s, "dead_pulses", link, &decoy_bb84::dead_pulses);
+    possible &= whole_option(s, "block_bits", link, &software_link_options::block_bits);
+    possible &= whole_option(s, "blocks_in_flight", link, &software_link_options::blocks_in_flight);
+    s.number("pulse_rate", link.pulse_rate, {0, 1'000'000'000'000});
+    possible &= intensities(s, link);
+    // what each may be by itself, but not together with the others
+    if (const auto fault = software::find_fault(link); possible && !fault.empty()) s.complain("kind", fault);
+    s.done();
+    return o;
+  }
+
+  /// Whether the link could be, but for this option: what is asked is the link itself, so that limits stand once.
+  template <class Member>
+  static std::string fault_of(Member software_link_options::*option, Member value) {
+    software_link_options alone;
+    alone.*option = value;
+    return software::find_fault(alone);
+  }
+  template <class Member>
+  static std::string fault_of(Member decoy_bb84::*option, Member value) {
+    software_link_options alone;
+    alone.system.*option = value;
+    return software::find_fault(alone);
+  }
+  static double& at(software_link_options& link, double software_link_options::*option) {
+    return link.*option;
+  }
+  static double& at(software_link_options& link, double decoy_bb84::*option) { return link.system.*option; }
+  static std::uint32_t& at(software_link_options& link, std::uint32_t software_link_options::*option) {
+    return link.*option;
+  }
+  static std::uint32_t& at(software_link_options& link, std::uint32_t decoy_bb84::*option) {
+    return link.system.*option;
+  }
+
+  /// False: the option cannot be that.
+  template <class Owner>
+  static bool real_option(section& s, std::string_view key, software_link_options& link,
+                          double Owner::*option) {
+    double value = 0;
+    if (!s.real(key, value)) return true;
+    const auto fault = fault_of(option, value);
+    if (fault.empty()) {
+      at(link, option) = value;
+    } else {
+      s.complain(key, fmt::format("cannot be {}: {}", value, fault));
+    }
+    return fault.empty();
+  }
+  template <class Owner>
+  static bool whole_option(section& s, std::string_view key, software_link_options& link,
+                           std::uint32_t Owner::*option) {
+    std::uint32_t value = at(link, option);
+    s.number(key, value, {0, std::numeric_limits<std::uint32_t>::max()});
+    const auto fault = fault_of(option, value);
+    if (fault.empty()) {
+      at(link, option) = value;
+    } else {
+      s.complain(key, fmt::format("cannot be {}: {}", value, fault));
+    }
+    return fault.empty();
+  }
+
+  static bool intensities(section& s, software_link_options& link) {
+    const std::size_t wanted = link.system.intensity_count();
+    software_link_options alone;
+    alone.system.proof = link.system.proof;
+    if (!s.has("intensities")) {
+      // the defaults are one proof's
+      const auto fault = software::find_fault(alone);
+      if (!fault.empty()) s.complain("proof", fmt::format("needs intensities = [[mu, p], ...]: {}", fault));
+      return fault.empty();
+    }
+    const std::size_t count = s.pairs("intensities", alone.system.intensities);
+    std::string fault;
+    if (count == 0) return false;
+    if (count != wanted) {
+      fault = fmt::format("has {}; the proof needs the signal and {}", count,
+                          wanted == 3 ? "two decoys" : "one decoy");
+    } else {
+      fault = software::find_fault(alone);
+    }
+    if (!fault.empty()) s.complain("intensities", fault);
+    link.system.intensities = alone.system.intensities;
+    return fault.empty();
   }
 
   key_source_settings seeded(section& s) {

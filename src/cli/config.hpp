@@ -11,6 +11,7 @@
 #include "qkd004/net/site.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/seeded_source.hpp"
+#include "qkd004/software_link.hpp"
 
 namespace qkd004::cli {
 
@@ -20,7 +21,15 @@ struct seeded_settings {
   seeded_source_options options;
 };
 
-using key_source_settings = std::variant<seeded_settings, file_source_options>;
+/// A key source `kind = "software"`: one end of a software QKD link. Its security class is not asked for: it follows from
+/// what the peer is believed over.
+struct software_settings {
+  software_link_options link;
+  software_link_end_options end{
+      software_link_end_options::role::alice, security_class::simulated_insecure, {}, {}};
+};
+
+using key_source_settings = std::variant<seeded_settings, file_source_options, software_settings>;
 
 struct site_config {
   net::site_options site;                        ///< its peers have no key source yet

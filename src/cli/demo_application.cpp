@@ -9,10 +9,12 @@
 #include <chrono>
 #include <cstdint>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "cli/demo_report.hpp"
+#include "cli/key_origin.hpp"
 #include "cli/print.hpp"
 #include "cli/private_output.hpp"
 #include "qkd004/client.hpp"
@@ -26,7 +28,8 @@ constexpr int most_counters = 4;   ///< each of them was possible when it was ma
 
 class application {
  public:
-  application(const application_options& o, dialled d) : options_{o}, dialled_{std::move(d)} {}
+  application(const application_options& o, dialled d)
+      : options_{o}, dialled_{std::move(d)}, via_{std::make_shared<asking_for_origin>(dialled_.via)} {}
 
   exit_code run() {
     if (!options_.out.empty()) {
@@ -43,7 +46,7 @@ class application {
       if (!id) return complain(exit_code::usage, "no Key_stream_ID on standard input");
       request.stream = *id;
     }
-    client site{dialled_.via, dialled_.arena};
+    client site{via_, dialled_.arena};
     auto opened = site.open_connect(request);
     for (int more = most_counters; options_.accept_counter && more > 0; --more) {
       if (!opened || opened->outcome() != status::qos_not_met) break;
@@ -103,6 +106,10 @@ class application {
       all.add(octets);
       const auto at = std::chrono::duration_cast<std::chrono::microseconds>(clock::now().time_since_epoch());
       std::string lines;
+      // for each key by itself it would be more than the key is worth
+      if (const auto origin = via_->take_news(); !origin.empty() && !options_.until_told) {
+        lines += origin_line(origin);
+      }
       for (std::size_t i = 0; i < keys->count; ++i) {
         const auto key = octets.subspan(i * size, size);
         lines += key_line({keys->first + i, sha256::of(key), at});
@@ -128,6 +135,7 @@ class application {
 
   const application_options& options_;
   dialled dialled_;
+  const std::shared_ptr<asking_for_origin> via_;
   private_output file_;
 };
 

@@ -29,8 +29,10 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+/// Of a seeded link: what is shown is how a known rate is shared, second by second, and one that distils has none that is
+/// so exact; its key comes in blocks.
 constexpr std::uint32_t link_bps = 120'000;
-constexpr std::uint32_t chunk = 64;  ///< octets of every key
+constexpr std::uint32_t chunk = 64;       ///< octets of every key
 constexpr milliseconds settling{1'000};   ///< reserves that gathered before are read
 constexpr milliseconds patience{30'000};  ///< with applications that have something to say
 constexpr milliseconds lateness{3'000};   ///< of the keys of a second; after that its row is shown as it is

@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <limits>
 
+#include "cli/key_origin.hpp"
+
 namespace qkd004::cli {
 
 namespace {
@@ -43,12 +45,38 @@ std::optional<qos> parse_rates(std::string_view text) {
   return q;
 }
 
+std::string table_row(std::string_view name, std::string_view at_a, std::string_view at_b,
+                      std::string_view verdict) {
+  std::string line = fmt::format("  {:<13}{:<22}{:<22}{}", name, at_a, at_b, verdict);
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + "\n";
+}
+
+std::string rate_or_dash(double bps) { return bps > 0 ? text_of_rate(bps) : std::string{"-"}; }
+
+std::string blocks_of(const link_column& c) {
+  const auto& now = c.link.now();
+  std::string text;
+  if (c.report.origin) {
+    const auto& o = *c.report.origin;
+    text = o.first_block == o.last_block ? fmt::format("{}, ", o.first_block)
+                                         : fmt::format("{} to {}, ", o.first_block, o.last_block);
+  }
+  text += grouped(now.accepted) + " accepted";
+  if (discarded(now) > now.cut_off) text += fmt::format(", {} not", discarded(now) - now.cut_off);
+  return text;
+}
+
 }  // namespace
 
 std::string counter_line(const qos& quality) { return "counter " + rates_of(quality); }
 std::string promised_line(const qos& quality) { return "promised " + rates_of(quality); }
 
 std::string stream_line(const key_stream_id& id) { return fmt::format("stream {}\n", id.to_string()); }
+
+std::string origin_line(std::string_view vendor_metadata) {
+  return fmt::format("origin {}\n", vendor_metadata);
+}
 
 std::string key_line(const delivered_key& key) {
   return fmt::format("key {} {} {}\n", key.index, to_hex(key.digest), key.at.count());
@@ -64,6 +92,11 @@ bool application_report::take(std::string_view line) {
     auto& quality = kind == "counter" ? counter : promised;
     quality = parse_rates(line);
     return quality.has_value();
+  }
+  if (kind == "origin") {
+    // of a source that does not say how its key came to be there is less
+    if (const auto more = parse_key_origin(line)) origin = origin ? merge(*origin, *more) : *more;
+    return line.starts_with('{');
   }
   const auto first = next_word(line);
   if (kind == "stream") {
@@ -135,12 +168,6 @@ std::string index_range(const application_report& report) {
 
 std::string table(const table_end& a, const table_end& b, std::string_view key_source,
                   std::string_view transport) {
-  const auto row = [](std::string_view name, std::string_view at_a, std::string_view at_b,
-                      std::string_view verdict) {
-    std::string line = fmt::format("  {:<13}{:<22}{:<22}{}", name, at_a, at_b, verdict);
-    line.erase(line.find_last_not_of(' ') + 1);
-    return line + "\n";
-  };
   const auto equal = [](bool same) { return same ? "equal" : "DIFFERENT"; };
   const auto& ra = a.report;
   const auto& rb = b.report;
@@ -153,13 +180,52 @@ std::string table(const table_end& a, const table_end& b, std::string_view key_s
       fmt::format("  {:<13}{}\n  {:<13}{}\n", "KSID",
                   ra.stream ? ra.stream->to_string() : std::string{"none"}, "key source", key_source);
   if (!transport.empty()) text += fmt::format("  {:<13}{}\n", "transport", transport);
-  text += row("", a.site, b.site, "");
-  text += row("application", a.application, b.application, "");
-  text += row("keys", std::to_string(ra.keys.size()), std::to_string(rb.keys.size()),
-              equal(ra.keys.size() == rb.keys.size()));
-  text += row("index range", index_range(ra), index_range(rb), equal(index_range(ra) == index_range(rb)));
-  text += row("fingerprint", print_of(ra), print_of(rb), equal(ra.all.has_value() && ra.all == rb.all));
-  text += row("keys/s", rate(ra), rate(rb), "");
+  text += table_row("", a.site, b.site, "");
+  text += table_row("application", a.application, b.application, "");
+  text += table_row("keys", std::to_string(ra.keys.size()), std::to_string(rb.keys.size()),
+                    equal(ra.keys.size() == rb.keys.size()));
+  text +=
+      table_row("index range", index_range(ra), index_range(rb), equal(index_range(ra) == index_range(rb)));
+  text +=
+      table_row("fingerprint", print_of(ra), print_of(rb), ra.all || rb.all ? equal(ra.all == rb.all) : "");
+  text += table_row("keys/s", rate(ra), rate(rb), "");
+  return text;
+}
+
+std::string link_table(const link_column& a, const link_column& b, const software_link_options& o) {
+  const auto column = [&o](const link_column& c) {
+    const auto& now = c.link.now();
+    struct texts {
+      std::string qber, phase_error, f, leak;
+    } t;
+    t.qber = percent(c.report.origin ? c.report.origin->qber : now.qber);
+    t.phase_error = t.f = t.leak = "-";
+    if (!c.report.origin) return t;
+    t.phase_error = "at most " + percent(c.report.origin->phase_error);
+    t.f = fmt::format("{:.3f}", c.report.origin->efficiency);
+    const bool both = o.leak == leak_account::both_directions;
+    t.leak = grouped(c.report.origin->leak_alice + (both ? c.report.origin->leak_bob : 0)) + " bits";
+    return t;
+  };
+  const auto at_a = column(a);
+  const auto at_b = column(b);
+  const auto verdict = [](std::string_view one, std::string_view other) {
+    return one == "-" ? "" : one == other ? "equal" : "DIFFERENT";
+  };
+  std::string text = fmt::format("  {:<13}{}\n", "link", text_of(o));
+  text += table_row("QBER", at_a.qber, at_b.qber, a.report.origin ? verdict(at_a.qber, at_b.qber) : "");
+  text += table_row("phase error", at_a.phase_error, at_b.phase_error,
+                    verdict(at_a.phase_error, at_b.phase_error));
+  text += table_row("sifted", rate_or_dash(a.link.sifted_bps()), rate_or_dash(b.link.sifted_bps()), "");
+  text += table_row("secret", rate_or_dash(a.link.secret_bps()), rate_or_dash(b.link.secret_bps()), "");
+  text += table_row("efficiency f", at_a.f, at_b.f, verdict(at_a.f, at_b.f));
+  text += table_row("leak/block", at_a.leak, at_b.leak, verdict(at_a.leak, at_b.leak));
+  text += table_row("blocks", blocks_of(a), blocks_of(b), "");
+  if (a.report.origin) {
+    const auto& origin = *a.report.origin;
+    text += fmt::format("  {:<13}secrecy {:.1g}, correctness {:.1g}, authentication {:.1g}, of each block\n",
+                        "epsilon", origin.eps_sec, origin.eps_cor, origin.eps_auth);
+  }
   return text;
 }
 

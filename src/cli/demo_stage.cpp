@@ -27,6 +27,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds start_time{10'000};    ///< for a site to listen
 constexpr milliseconds get_key_time{30'000};  ///< QoS Timeout of the applications
+constexpr milliseconds distil_time{600'000};  ///< the same where the first block has to be distilled before
+constexpr milliseconds report_every{50};      ///< of a software link: what goes on there is shown as it goes
 constexpr milliseconds end_time{10'000};      ///< for a process to end when it should
 constexpr milliseconds grace{300};            ///< for the news of an end to arrive
 constexpr std::size_t shown_log_lines = 10;
@@ -90,8 +92,7 @@ std::string workspace::path(std::string_view name) const { return fmt::format("{
 
 void demo_stage::set_up() {
   if (options_.tls) certify();
-  std::string why;
-  if (!create_secret(path("link.secret"), &why)) throw demo_failure{why};
+  create_secrets();
   key_source_ = describe_key_source();
   // site-a sorts first and dials, so it has to know where site-b listens
   start_site(b_, a_, "");
@@ -105,6 +106,7 @@ void demo_stage::tear_down() {
   for (demo_end* e : ends_) {
     e->daemon.child->signal(SIGTERM);
     expect_end(e->daemon);
+    take_reports(*e);
   }
 }
 
@@ -128,7 +130,20 @@ void demo_stage::certify() {
                   b_.site_shows.identity, a_.uri(), b_.uri()));
 }
 
+void demo_stage::create_secrets() {
+  std::string why;
+  const std::string file = path("link.secret");
+  const auto made =
+      options_.software ? create_auth_key(file, usual_auth_key, &why) : create_secret(file, &why);
+  if (!made) throw demo_failure{why};
+}
+
 std::string demo_stage::describe_key_source() const {
+  if (options_.software) {
+    const auto security =
+        options_.tls ? security_class::simulated_over_tls : security_class::simulated_insecure;
+    return fmt::format("BB84 with decoy states in software, {}", to_string(security));
+  }
   std::string why;
   const secret_arena arena{{std::size_t{64} << 10, true}};
   auto secret = read_secret_file(path("link.secret"), arena, &why);
@@ -138,6 +153,28 @@ std::string demo_stage::describe_key_source() const {
   const auto& c = (*source)->capabilities();
   return fmt::format("{}, {}, {}", c.kind, to_string(c.security),
                      c.rate_bps == 0 ? std::string{"as fast as asked"} : fmt::format("{} bit/s", c.rate_bps));
+}
+
+/// The table [peer.source] of that site.
+std::string demo_stage::source_of(const demo_end& here) const {
+  if (!options_.software) {
+    return fmt::format(
+        "kind = \"seeded\"\n"
+        "secret_file = \"link.secret\"\n"
+        "rate_bps = {}\n"
+        "block_bytes = {}\n",
+        options_.rate_bps, options_.block_bytes);
+  }
+  const auto& o = *options_.software;
+  return fmt::format(
+      "kind = \"software\"\n"
+      "role = \"{}\"\n"
+      "auth_key_file = \"link.secret\"\n"
+      "auth_state_file = \"{}.auth.secret\"\n"
+      "km = {}\n"
+      "block_bits = {}\n"
+      "intercept_resend = {}\n",
+      &here == &a_ ? "alice" : "bob", here.site, o.system.km, o.block_bits, o.intercept_resend);
 }
 
 void demo_stage::start_site(demo_end& here, const demo_end& there, const std::string& address) {
@@ -165,16 +202,16 @@ void demo_stage::start_site(demo_end& here, const demo_end& there, const std::st
       "{}"
       "{}"
       "[peer.source]\n"
-      "kind = \"seeded\"\n"
-      "secret_file = \"link.secret\"\n"
-      "rate_bps = {}\n"
-      "block_bytes = {}\n",
-      here.site, options_.tls ? "qkd004s" : "qkd004", tls, there.site, address, identity, options_.rate_bps,
-      options_.block_bytes);
+      "{}",
+      here.site, options_.tls ? "qkd004s" : "qkd004", tls, there.site, address, identity, source_of(here));
   out.close();
   if (!out) throw demo_failure{"cannot write " + file};
 
-  start_process(here.daemon, {"serve", "--config", file, "--log-level", options_.log_level});
+  std::vector<std::string> arguments{"serve", "--config", file, "--log-level", options_.log_level};
+  if (options_.software) {
+    arguments.insert(arguments.end(), {"--link-report", std::to_string(report_every.count())});
+  }
+  start_process(here.daemon, std::move(arguments));
   const auto line = here.daemon.child->wait_line(start_time);
   constexpr std::string_view listening = "listening ";
   if (!line || !line->starts_with(listening)) throw demo_failure{ended(here.daemon, "does not listen")};
@@ -185,9 +222,10 @@ void demo_stage::start_site(demo_end& here, const demo_end& there, const std::st
 // --- Applications ---
 
 void demo_stage::start(actor& application, const demo_end& at, std::vector<std::string> more) {
+  const milliseconds timeout = options_.software ? distil_time : get_key_time;
   std::vector<std::string> arguments{"demo-application", "--uri",     at.address,
                                      "--source",         a_.uri(),    "--destination",
-                                     b_.uri(),           "--timeout", std::to_string(get_key_time.count()),
+                                     b_.uri(),           "--timeout", std::to_string(timeout.count()),
                                      "--allow-unlocked"};
   if (options_.tls) {
     const credentials& shows = at.application_shows;
@@ -206,8 +244,14 @@ void demo_stage::wait(std::span<actor* const> applications, milliseconds most) {
   process::wait_any(all, signals_.descriptor(), most);
   if (signals_.came()) throw demo_failure{"interrupted"};
   for (demo_end* e : ends_) {
-    static_cast<void>(e->daemon.child->take_line());
+    take_reports(*e);
     if (e->daemon.child->at_end()) throw demo_failure{ended(e->daemon, "ended")};
+  }
+}
+
+void demo_stage::take_reports(demo_end& of) {
+  while (const auto line = of.daemon.child->take_line()) {
+    if (const auto sample = parse_link_sample(*line)) of.link.add(*sample);
   }
 }
 

@@ -20,6 +20,7 @@
 #include "cli/certs.hpp"
 #include "cli/demo_report.hpp"
 #include "cli/exit_code.hpp"
+#include "cli/link_report.hpp"
 #include "cli/process.hpp"
 
 namespace qkd004::cli {
@@ -74,16 +75,19 @@ struct demo_end {
   std::string address{};
   credentials site_shows{};  ///< without TLS nobody shows anything
   credentials application_shows{};
+  link_history link{};  ///< of a software link
 
   [[nodiscard]] std::string uri() const { return "qkd://" + name + "@" + site; }
 };
 
+/// A seeded link, or one that distils.
 struct demo_stage_options {
-  std::uint64_t rate_bps = 0;     ///< bit/s of the link; 0: as fast as asked
-  std::uint32_t block_bytes = 0;  ///< octets the link distils at a time; 0: it chooses
+  std::uint64_t rate_bps = 0;     ///< seeded: bit/s of the link; 0: as fast as asked
+  std::uint32_t block_bytes = 0;  ///< seeded: octets the link distils at a time; 0: it chooses
   bool tls = false;  ///< certificates of an authority made for this, instead of plain TCP on loopback
   std::string keep;  ///< a new folder for everything; empty: nothing stays
   std::string log_level = "info";
+  std::optional<software_link_options> software{};  ///< instead of the seeded one; site-a is Alice
 };
 
 /// Every function throws demo_failure when something is not as it has to be.
@@ -121,8 +125,11 @@ class demo_stage {
 
  private:
   void certify();
+  void create_secrets();
   [[nodiscard]] std::string describe_key_source() const;
+  [[nodiscard]] std::string source_of(const demo_end& here) const;
   void start_site(demo_end& here, const demo_end& there, const std::string& address);
+  static void take_reports(demo_end& of);
   void start_process(actor& who, std::vector<std::string> arguments);
 
   demo_stage_options options_;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -109,7 +110,7 @@ struct command_line {
   open_options open;
   get_options get;
   close_options close;
-  std::string secret;
+  secret_command_options secret;
   certs_options certs;
   demo_options demo;
   bool with_qos = false;
@@ -154,6 +155,13 @@ struct command_line {
                       [this] { return cli::serve(serve); });
     c.add_option("--config", serve.config, "the site's TOML file")->required()->type_name("FILE");
     c.add_flag("--check", serve.check, "only check the file; opens nothing");
+    c.add_option_function<int>(
+         "--link-report", [this](int ms) { serve.link_report = std::chrono::milliseconds{ms}; },
+         "so often a line of JSON on standard output about each software link, in ms")
+        ->expected(0, 1)
+        ->default_str("1000")
+        ->check(between(10, 3'600'000))
+        ->type_name("[MS]");
     add_log_level(c, serve.log_level, "least level logged to standard error");
     end_help(c, "Prints 'listening URI' for each listener once it accepts connections.",
              "serve --config examples/site-a.toml");
@@ -227,9 +235,17 @@ struct command_line {
   }
 
   void add_secret() {
-    CLI::App& c = add("secret", "Create the secret file of a seeded key source",
+    CLI::App& c = add("secret", "Create the secret file that both sites of a link share",
                       [this] { return cli::secret(secret); });
-    c.add_option("file", secret, "must not exist yet; gets mode 0600")->required()->type_name("FILE");
+    c.add_option("file", secret.path, "must not exist yet; gets mode 0600")->required()->type_name("FILE");
+    auto* const auth = c.add_flag("--auth", secret.auth,
+                                  "the first authentication key of a software link, which nothing else may "
+                                  "use; else the secret of a seeded key source");
+    c.add_option("--octets", secret.octets, "of the authentication key, 512 to 1048576")
+        ->needs(auth)
+        ->check(between(least_auth_key, largest_auth_key))
+        ->type_name("N")
+        ->default_str(std::to_string(usual_auth_key));
     end_help(c, "Both sites of the link need the same file; bring it over by a way you trust.",
              "secret examples/link.secret");
   }
@@ -281,10 +297,29 @@ struct command_line {
                             ->check(between(1, 65'536))
                             ->type_name("N")
                             ->default_str("32");
-    auto* const rate =
-        c.add_option("--rate", demo.rate_bps, "bit/s the link pretends to distil; 0: as fast as asked")
-            ->type_name("BPS")
+    auto* const km = c.add_option("--km", demo.km, "of fibre between the sites, 0 to 1000")
+                         ->check(between(0.0, 1'000.0))
+                         ->type_name("KM")
+                         ->default_str("25");
+    auto* const block = c.add_option("--block-bits", demo.block_bits,
+                                     "sifted bits that are distilled at a time, 65536 to 134217728")
+                            ->check(between(65'536U, 1U << 27U))
+                            ->type_name("N")
+                            ->default_str(std::to_string(demo.block_bits));
+    auto* const eve =
+        c.add_option("--eve", demo.eve,
+                     "share of the photons, 0 to 1, that somebody measures and sends again: with 0.5 no key "
+                     "comes, and that is the right end")
+            ->check(between(0.0, 1.0))
+            ->type_name("Q")
             ->default_str("0");
+    auto* const rate =
+        c.add_option(
+             "--rate", demo.rate_bps,
+             "instead of distilling: a link of so many bit/s that draws both ends from one secret; 0: "
+             "as fast as asked")
+            ->type_name("BPS");
+    for (auto* const one : {km, block, eve}) rate->excludes(one);
     c.add_flag("--tls", demo.tls,
                "over TLS, with certificates made for this, instead of plain TCP on loopback");
     auto* const show = c.add_flag("--show-keys", demo.show_keys, "print the first keys of each end");
@@ -293,7 +328,7 @@ struct command_line {
         ->type_name("DIR");
     auto* const qos = c.add_flag(
         "--qos", with_qos, "instead: three streams of different QoS on a link that is too small for all");
-    for (auto* const one : {keys, chunk, rate, show}) qos->excludes(one);
+    for (auto* const one : {keys, chunk, km, block, eve, rate, show}) qos->excludes(one);
     c.add_option("--seconds", qos_seconds, "with --qos: how long it measures, 3 to 600")
         ->check(between(std::size_t{3}, std::size_t{600}))
         ->needs(qos)
@@ -301,8 +336,9 @@ struct command_line {
         ->default_str(std::to_string(qos_seconds));
     add_log_level(c, demo.log_level, "of the sites, whose logs are shown if something fails");
     end_help(c,
-             "The link is a simulation that draws both ends from one secret: it shows the interface,\n"
-             "and its keys protect nothing.",
+             "The photons are simulated, and what distils key from them is real: sifting, reconciliation,\n"
+             "verification, privacy amplification, authentication. Who sees the simulated photons has the\n"
+             "key: these keys protect nothing. With --qos, and with --rate, nothing is distilled.",
              "demo --keys 1000");
   }
 

@@ -20,6 +20,8 @@ void write_all(int descriptor, std::string_view text) {
   }
 }
 
+}  // namespace
+
 std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
@@ -32,8 +34,6 @@ std::string quoted(std::string_view text) {
   }
   return out + '"';
 }
-
-}  // namespace
 
 std::string printable(std::string_view text) {
   std::string out;

@@ -17,6 +17,9 @@ namespace qkd004::cli {
 /// The text with control characters as \xHH: what another program sent must not move the cursor.
 [[nodiscard]] std::string printable(std::string_view text);
 
+/// The text as a string of JSON.
+[[nodiscard]] std::string quoted(std::string_view text);
+
 /// `status 5: the key stream id is in use or was closed`.
 [[nodiscard]] std::string describe(status s);
 

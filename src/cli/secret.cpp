@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/secret.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "cli/print.hpp"
@@ -12,26 +14,43 @@
 
 namespace qkd004::cli {
 
-result<void> create_secret(const std::string& path, std::string* why) {
+namespace {
+
+result<void> create_random(const std::string& path, std::size_t octets, std::string* why) {
   auto file = private_output::create(path, why);
   if (!file) return file.error();
   const auto fail = [&](std::error_code error) {
     if (why != nullptr) *why = path + ": " + error.message();
     return error;
   };
-  std::byte octets[seeded_secret_bytes];
-  system_random(octets);
-  const auto written = file->write(octets);
-  wipe(octets, sizeof octets);
-  if (!written) return fail(written.error());
+  std::byte part[4'096];
+  for (std::size_t left = octets; left > 0;) {
+    const auto now = std::span{part}.first(std::min(left, sizeof part));
+    system_random(now);
+    const auto written = file->write(now);
+    wipe(part, sizeof part);
+    if (!written) return fail(written.error());
+    left -= now.size();
+  }
   if (const auto closed = file->close(); !closed) return fail(closed.error());
   return {};
 }
 
-exit_code secret(const std::string& path) {
+}  // namespace
+
+result<void> create_secret(const std::string& path, std::string* why) {
+  return create_random(path, seeded_secret_bytes, why);
+}
+
+result<void> create_auth_key(const std::string& path, std::size_t octets, std::string* why) {
+  return create_random(path, octets, why);
+}
+
+exit_code secret(const secret_command_options& o) {
   std::string why;
-  if (!create_secret(path, &why)) return complain(exit_code::usage, why);
-  put(path + ": " + std::to_string(seeded_secret_bytes) + " random octets\n");
+  const std::size_t octets = o.auth ? o.octets : seeded_secret_bytes;
+  if (!create_random(o.path, octets, &why)) return complain(exit_code::usage, why);
+  put(o.path + ": " + std::to_string(octets) + " random octets\n");
   return exit_code::ok;
 }
 

@@ -6,16 +6,22 @@
 #include <time.h>
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "cli/config.hpp"
+#include "cli/link_report.hpp"
+#include "cli/link_watch.hpp"
 #include "cli/print.hpp"
 #include "cli/tls_files.hpp"
 #include "qkd004/net/site.hpp"
@@ -26,6 +32,10 @@ namespace {
 
 constexpr std::size_t secrets_bytes = std::size_t{64} << 10;  ///< the arena's smallest mapping
 
+/// How often software links are looked at; closely: each block may have its line.
+constexpr std::chrono::milliseconds watch{1'000};
+constexpr std::chrono::milliseconds watch_closely{50};
+
 constexpr std::array<std::string_view, 4> level_names{"debug", "info", "warning", "error"};
 
 /// Writes log lines of a level and above to standard error: time in UTC, level, text.
@@ -34,7 +44,11 @@ class log_lines {
   explicit log_lines(net::log_level least) noexcept : least_{least} {}
 
   void operator()(net::log_level level, std::string_view text) const {
-    if (level < least_) return;
+    if (level >= least_) always(level, text);
+  }
+
+  /// What nobody can switch off.
+  static void always(net::log_level level, std::string_view text) {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
     tm utc{};
@@ -54,21 +68,96 @@ result<std::shared_ptr<key_source>> shared(result<std::unique_ptr<key_source>> o
   return std::shared_ptr<key_source>{std::move(*opened)};
 }
 
-/// Opens the key source of a link. A seeded one keeps its secret in memory of `arena`. `why` receives a sentence.
-result<std::shared_ptr<key_source>> open_key_source(const key_source_settings& settings,
-                                                    const secret_arena& arena, std::string* why) {
-  if (const auto* file = std::get_if<file_source_options>(&settings))
-    return shared(make_file_source(*file, why));
+/// A software link that this site has an end of.
+struct software_link {
+  std::string name;
+  std::shared_ptr<software_link_end> end;
+  link_watch watch;
+};
 
-  const auto& seeded = std::get<seeded_settings>(settings);
-  auto secret = read_secret_file(seeded.secret_file, arena, why);
-  if (!secret) {
-    if (why != nullptr && arena.lock_refused()) *why += std::string{"; "} + lock_refused_help;
-    return secret.error();
+/// The key sources of a site, as its configuration says.
+class key_sources {
+ public:
+  key_sources(const secret_options& memory, const log_lines& log)
+      : log_{log}, arena_{{secrets_bytes, memory.allow_unlocked}} {}
+
+  /// Opens one. A seeded one keeps its secret in memory of ours. `why` receives a sentence.
+  result<std::shared_ptr<key_source>> open(const key_source_settings& settings, const std::string& link,
+                                           std::string* why) {
+    if (const auto* file = std::get_if<file_source_options>(&settings))
+      return shared(make_file_source(*file, why));
+    if (const auto* software = std::get_if<software_settings>(&settings))
+      return open_software(*software, link, why);
+
+    const auto& seeded = std::get<seeded_settings>(settings);
+    auto secret = read_secret_file(seeded.secret_file, arena_, why);
+    if (!secret) {
+      if (why != nullptr && arena_.lock_refused()) *why += std::string{"; "} + lock_refused_help;
+      return secret.error();
+    }
+    auto opened = make_seeded_source(std::move(*secret), seeded.options);
+    if (!opened && why != nullptr) *why = seeded.secret_file + ": " + opened.error().message();
+    return shared(std::move(opened));
   }
-  auto opened = make_seeded_source(std::move(*secret), seeded.options);
-  if (!opened && why != nullptr) *why = seeded.secret_file + ": " + opened.error().message();
-  return shared(std::move(opened));
+
+  [[nodiscard]] std::vector<software_link>& software() noexcept { return software_; }
+
+ private:
+  result<std::shared_ptr<key_source>> open_software(const software_settings& settings,
+                                                    const std::string& link, std::string* why) {
+    auto opened = make_software_link_end(settings.link, settings.end, why);
+    if (!opened) return opened.error();
+    const std::shared_ptr<software_link_end> end{std::move(*opened)};
+    log_lines::always(
+        net::log_level::warning,
+        fmt::format("link {}: {}; {} of {}", link, not_quantum_secure(settings.end.security),
+                    settings.end.which == software_link_end_options::role::alice ? "Alice" : "Bob",
+                    text_of(settings.link)));
+    software_.push_back({link, end, {link, settings.link.qber_limit, log_, link_watch::clock::now()}});
+    return std::shared_ptr<key_source>{end};
+  }
+
+  const log_lines& log_;
+  secret_arena arena_;
+  std::vector<software_link> software_;
+};
+
+/// Calls a function again and again on an io_context.
+class every {
+ public:
+  every(asio::io_context& context, std::chrono::milliseconds period, std::function<void()> call)
+      : timer_{context}, period_{period}, call_{std::move(call)} {
+    wait();
+  }
+  void stop() {
+    stopped_ = true;  // a call that is due already must not be followed by another
+    timer_.cancel();
+  }
+
+ private:
+  void wait() {
+    timer_.expires_after(period_);
+    timer_.async_wait([this](const std::error_code& error) {
+      if (error || stopped_) return;
+      call_();
+      wait();
+    });
+  }
+
+  asio::steady_timer timer_;
+  const std::chrono::milliseconds period_;
+  const std::function<void()> call_;
+  bool stopped_ = false;
+};
+
+void look_at(std::vector<software_link>& links) {
+  for (auto& l : links) l.watch.look(l.end->report(), link_watch::clock::now());
+}
+
+void put_reports(const std::vector<software_link>& links) {
+  using std::chrono::milliseconds;
+  const auto at = std::chrono::duration_cast<milliseconds>(link_watch::clock::now().time_since_epoch());
+  for (const auto& l : links) put(to_json({l.name, at, l.end->report()}) + "\n");
 }
 
 std::string totals_of(const key_manager::counters& c) {
@@ -94,25 +183,27 @@ exit_code serve(const serve_options& o) {
 
   if (config->site.tls && !check_tls_files(*config->site.tls, &why)) return complain(exit_code::usage, why);
 
-  const secret_arena secrets{{secrets_bytes, config->site.memory.allow_unlocked}};
+  key_sources sources{config->site.memory, log};
   for (std::size_t i = 0; i < config->key_sources.size(); ++i) {
-    auto opened = open_key_source(config->key_sources[i], secrets, &why);
+    auto& peer = config->site.peers[i];
+    auto opened = sources.open(config->key_sources[i], peer.link.name, &why);
     if (!opened) {
-      return complain(exit_code::usage,
-                      fmt::format("key source of peer {}: {}", config->site.peers[i].link.peer, why));
+      return complain(exit_code::usage, fmt::format("key source of peer {}: {}", peer.link.peer, why));
     }
-    config->site.peers[i].source = std::move(*opened);
+    peer.source = std::move(*opened);
   }
   config->site.log = log;
 
   asio::io_context context{1};
   net::site site{context, std::move(config->site)};
+  std::vector<std::unique_ptr<every>> timers;
   asio::signal_set signals{context, SIGINT, SIGTERM};
   signals.async_wait([&](const std::error_code& error, int number) {
     if (error) return;
     log(net::log_level::info, fmt::format("signal {}: ending; again to end at once", number));
     std::error_code ignored;
     signals.clear(ignored);  // the default action is back
+    for (const auto& timer : timers) timer->stop();
     site.stop();
   });
   if (const auto started = site.start(&why); !started) {
@@ -120,7 +211,17 @@ exit_code serve(const serve_options& o) {
     return complain(ours ? exit_code::usage : exit_code::transport, why);
   }
   for (const auto& uri : site.addresses()) put("listening " + uri + "\n");
+  auto& links = sources.software();
+  if (!links.empty()) {
+    const auto period = o.log_level == "debug" ? watch_closely : watch;
+    timers.push_back(std::make_unique<every>(context, period, [&links] { look_at(links); }));
+  }
+  if (!links.empty() && o.link_report.count() > 0) {
+    timers.push_back(std::make_unique<every>(context, o.link_report, [&links] { put_reports(links); }));
+  }
   context.run();
+  look_at(links);
+  if (o.link_report.count() > 0) put_reports(links);
   log(net::log_level::info, totals_of(site.service().totals()));
   return exit_code::ok;
 }

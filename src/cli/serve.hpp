@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "cli/exit_code.hpp"
@@ -9,9 +10,10 @@
 namespace qkd004::cli {
 
 struct serve_options {
-  std::string config;              ///< path
-  std::string log_level = "info";  ///< the least that is logged: debug, info, warning or error
-  bool check = false;              ///< open nothing
+  std::string config;                       ///< path
+  std::string log_level = "info";           ///< the least that is logged: debug, info, warning or error
+  bool check = false;                       ///< open nothing
+  std::chrono::milliseconds link_report{};  ///< so often a line of JSON about every software link; 0: never
 };
 
 /// Serves until SIGINT or SIGTERM; a second one ends it at once.

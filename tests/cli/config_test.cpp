@@ -185,6 +185,86 @@ erase = true
   CHECK(file.erase);
 }
 
+TEST_CASE("config: reads every option of a software link when all are given") {
+  const auto config = good(least + R"(
+[[peer]]
+node = "b"
+address = "qkd004://127.0.0.1:9"
+[peer.source]
+kind = "software"
+role = "bob"
+auth_key_file = "link.secret"
+auth_state_file = "/state"
+proof = "w24"
+km = 50
+loss_db_per_km = 0.21
+efficiency = 0.2
+dark_count = 1e-6
+afterpulse = 0
+misalignment = 0.01
+dead_pulses = 20
+x_basis = 0.9
+intensities = [[0.5, 0.7], [0.15, 0.3]]
+eps_sec = 1e-9
+eps_cor = 1e-12
+sampling = "blocks"
+block_bits = 10_000_000
+qber_limit = 0.11
+leak = "both_directions"
+intercept_resend = 0.25
+pulse_rate = 625_000_000
+blocks_in_flight = 2
+)");
+  const auto& o = std::get<software_settings>(config.key_sources.at(0));
+  CHECK(o.end.which == software_link_end_options::role::bob);
+  CHECK(o.end.security == security_class::simulated_insecure);
+  CHECK(o.end.auth_key == "dir/link.secret");
+  CHECK(o.end.auth_state == "/state");
+  CHECK(o.link.sampling == photon_sampling::blocks);
+  CHECK(o.link.block_bits == 10'000'000);
+  CHECK(o.link.qber_limit == 0.11);
+  CHECK(o.link.leak == leak_account::both_directions);
+  CHECK(o.link.intercept_resend == 0.25);
+  CHECK(o.link.pulse_rate == 625'000'000);
+  CHECK(o.link.blocks_in_flight == 2);
+  const auto& s = o.link.system;
+  CHECK(s.proof == decoy_proof::w24);
+  CHECK(s.km == 50);
+  CHECK(s.loss_db_per_km == 0.21);
+  CHECK(s.efficiency == 0.2);
+  CHECK(s.dark_count == 1e-6);
+  CHECK(s.afterpulse == 0);
+  CHECK(s.misalignment == 0.01);
+  CHECK(s.dead_pulses == 20);
+  CHECK(s.x_basis == 0.9);
+  CHECK(s.intensities[0].mean_photons == 0.5);
+  CHECK(s.intensities[0].probability == 0.7);
+  CHECK(s.intensities[1].mean_photons == 0.15);
+  CHECK(s.intensities[1].probability == 0.3);
+  CHECK(s.eps_sec == 1e-9);
+  CHECK(s.eps_cor == 1e-12);
+}
+
+TEST_CASE("config: says of a software link what its key is by what the peer is believed over") {
+  const std::string tls = "[tls]\ncertificate = 'c'\nkey = 'k'\nauthority = 'a'\n";
+  const std::string source =
+      "[peer.source]\nkind = 'software'\nrole = 'alice'\nauth_key_file = 'k'\nauth_state_file = 's'\n";
+  const auto class_of = [&](const std::string& site, const std::string& peer) {
+    const auto config = good(site + "[[peer]]\n" + peer + source);
+    return std::get<software_settings>(config.key_sources.at(0)).end.security;
+  };
+  const std::string tls_only = "node = 'c'\nlisten = ['qkd004s://127.0.0.1:0']\n" + tls;
+  const std::string mixed = "node = 'c'\nlisten = ['qkd004s://127.0.0.1:0', 'qkd004://127.0.0.1:0']\n" + tls;
+  const auto insecure = security_class::simulated_insecure;
+  const auto over_tls = security_class::simulated_over_tls;
+  CHECK(class_of(least, "node = 'b'\naddress = 'qkd004://h:1'\n") == insecure);
+  CHECK(class_of(least + tls, "node = 'b'\naddress = 'qkd004://h:1'\n") == insecure);
+  CHECK(class_of(least + tls, "node = 'b'\naddress = 'qkd004s://h:1'\n") == over_tls);
+  CHECK(class_of(tls_only, "node = 'b'\n") == over_tls);
+  CHECK(class_of(mixed, "node = 'b'\n") == insecure);
+  CHECK(class_of(mixed, "node = 'b'\nidentity = 'qkd://b'\n") == over_tls);
+}
+
 TEST_CASE("config: names a link after both nodes in order when it has no name") {
   CHECK(good(least + the_peer).site.peers[0].link.name == "a+b");
   CHECK(good("node = 'c'\nlisten = ['qkd004://127.0.0.1']\n" + the_peer).site.peers[0].link.name == "b+c");
@@ -217,7 +297,63 @@ TEST_CASE("config: says where and what when something is wrong") {
   const std::string tls = "[tls]\ncertificate = 'c'\nkey = 'k'\nauthority = 'a'\n";
   const std::string tls_peer =
       "[[peer]]\nnode = 'b'\naddress = 'qkd004s://h:1'\n[peer.source]\nkind = 'seeded'\nsecret_file = 's'\n";
+  const std::string software =
+      "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'software'\nrole = 'bob'\n"
+      "auth_key_file = 'k'\nauth_state_file = 's'\n";
   const row rows[] = {
+      // a software link
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'software'\n"
+               "auth_key_file = 'k'\nauth_state_file = 's'\n",
+       "site.toml:6:1: peer.source.role: ", "is missing"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'software'\n"
+               "role = 'eve'\nauth_key_file = 'k'\nauth_state_file = 's'\n",
+       "site.toml:8:8: peer.source.role: ", "\"alice\" and \"bob\""},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'software'\n"
+               "role = 'bob'\nauth_state_file = 's'\n",
+       "site.toml:6:1: peer.source.auth_key_file: ", "is missing"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'software'\n"
+               "role = 'bob'\nauth_key_file = 'k'\n",
+       "site.toml:6:1: peer.source.auth_state_file: ", "is missing"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'software'\n"
+               "role = 'bob'\nauth_key_file = 'k'\nauth_state_file = 'k'\n",
+       "site.toml:10:19: peer.source.auth_state_file: ", "the file of the key itself"},
+      {least + software + "km = 1001\n", "site.toml:11:6: peer.source.km: ", "from 0 to 1000"},
+      {least + software + "km = 'far'\n", "site.toml:11:6: peer.source.km: ", "must be a number"},
+      {least + software + "km = nan\n", "site.toml:11:6: peer.source.km: ", "from 0 to 1000"},
+      {least + software + "efficiency = 0\n", "site.toml:11:14: peer.source.efficiency: ", "from 1e-6 to 1"},
+      {least + software + "dark_count = 0.2\n", "site.toml:11:14: peer.source.dark_count: ", "0.1"},
+      {least + software + "afterpulse = 0.6\n", "site.toml:11:14: peer.source.afterpulse: ", "0.5"},
+      {least + software + "misalignment = 0.6\n", "site.toml:11:16: peer.source.misalignment: ", "0.5"},
+      {least + software + "loss_db_per_km = -1\n", "site.toml:11:18: peer.source.loss_db_per_km: ", "100"},
+      {least + software + "x_basis = 1\n", "site.toml:11:11: peer.source.x_basis: ", "0.5 to 0.99"},
+      {least + software + "dead_pulses = 1_000_001\n",
+       "site.toml:11:15: peer.source.dead_pulses: ", "at most"},
+      {least + software + "dead_pulses = -1\n", "site.toml:11:15: peer.source.dead_pulses: ", "is -1"},
+      {least + software + "eps_sec = 0\n", "site.toml:11:11: peer.source.eps_sec: ", "1e-30"},
+      {least + software + "eps_cor = 1\n", "site.toml:11:11: peer.source.eps_cor: ", "eps_cor"},
+      {least + software + "block_bits = 65_535\n", "site.toml:11:14: peer.source.block_bits: ", "65536"},
+      {least + software + "block_bits = 134_217_729\n", "site.toml:11:14: peer.source.block_bits: ", "2^27"},
+      {least + software + "block_bits = 1.5e6\n", "site.toml:11:14: peer.source.block_bits: ", "an integer"},
+      {least + software + "qber_limit = 0.12\n", "site.toml:11:14: peer.source.qber_limit: ", "0.11"},
+      {least + software + "intercept_resend = 1.5\n", "site.toml:11:20: peer.source.intercept_resend: ", "1"},
+      {least + software + "blocks_in_flight = 17\n", "site.toml:11:20: peer.source.blocks_in_flight: ", "16"},
+      {least + software + "pulse_rate = -1\n", "site.toml:11:14: peer.source.pulse_rate: ", "from 0"},
+      {least + software + "sampling = 'all'\n",
+       "site.toml:11:12: peer.source.sampling: ", "\"events\" and \"blocks\""},
+      {least + software + "leak = 'none'\n", "site.toml:11:8: peer.source.leak: ", "\"both_directions\""},
+      {least + software + "proof = 'gllp'\n", "site.toml:11:9: peer.source.proof: ", "\"lim14\" and \"w24\""},
+      {least + software + "intensities = [[0.4, 0.5], [0.1, 0.5]]\n",
+       "site.toml:11:15: peer.source.intensities: ", "two decoys"},
+      {least + software + "intensities = []\n", "site.toml:11:15: peer.source.intensities: ", "is empty"},
+      {least + software + "intensities = [[0.4, 0.5], [0.1]]\n",
+       "site.toml:11:28: peer.source.intensities: ", "pairs of numbers"},
+      {least + software + "intensities = [[0.4, 0.5], [0.1, 0.4], [0, 0.2]]\n",
+       "site.toml:11:15: peer.source.intensities: ", "add up to 1"},
+      {least + software + "intensities = [[0.1, 0.5], [0.4, 0.4], [0, 0.1]]\n",
+       "site.toml:11:15: peer.source.intensities: ", "strong to weak"},
+      {least + software + "km = 1000\ndark_count = 0\n", "site.toml:7:8: peer.source.kind: ", "1e9"},
+      {least + software + "security_class = 'hardware'\n",
+       "site.toml:11:1: unknown key 'peer.source.security_class'", "km"},
       // TLS, Unix sockets, identities
       {"node = 'a'\nlisten = ['qkd004s://127.0.0.1:0']\n", "site.toml:2:11: listen: ", "needs [tls]"},
       {"node = 'a'\nlisten = ['qkd004s://127.0.0.1:x']\n" + tls, "site.toml:2:11: listen: ", "port"},
@@ -322,7 +458,7 @@ TEST_CASE("config: says where and what when something is wrong") {
        "site.toml:4:8: peer.node: ", "this site itself"},
       {least + the_peer + the_peer, "site.toml:10:8: peer.node: ", "a peer already"},
       {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'magic'\n",
-       "site.toml:7:8: peer.source.kind: ", "\"seeded\" and \"file\""},
+       "site.toml:7:8: peer.source.kind: ", "\"software\", \"seeded\" and \"file\""},
       {least + file_source + "security_class = 'good'\n",
        "site.toml:9:18: peer.source.security_class: ", "simulated-insecure"},
       {least + the_peer + "[memory]\nbytes = 1_000_000\n", "site.toml:9:1: memory: ", "1572864"},

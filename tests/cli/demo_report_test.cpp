@@ -7,6 +7,7 @@
 #include <string>
 
 #include "qkd004/key_stream_id.hpp"
+#include "qkd004/vendor_metadata.hpp"
 #include "site_pair.hpp"
 
 using namespace qkd004;
@@ -127,7 +128,77 @@ TEST_CASE("table: says equal or DIFFERENT for each row that must agree") {
 TEST_CASE("table: calls nothing equal when nothing came") {
   const application_report none;
   const auto text = table({"site-a", "alice", none}, {"site-b", "bob", none}, "", "");
-  CHECK(has(text, "fingerprint  none                  none                  DIFFERENT"));
+  CHECK(has(text, "fingerprint  none                  none\n"));
+}
+
+TEST_CASE("report: merges what it hears of where the keys come from") {
+  key_provenance p;
+  p.first_block = p.last_block = 2;
+  p.qber = 0.02;
+  p.model = "lim14";
+  const key_source_capabilities source{.kind = "software-bb84",
+                                       .security = security_class::simulated_insecure};
+  application_report r;
+  const auto take = [&](const std::string& metadata) {
+    std::string line = origin_line(metadata);
+    line.pop_back();
+    return r.take(line);
+  };
+  CHECK(take(vendor_metadata_json(source, "a+b", nullptr)));
+  CHECK_FALSE(r.origin);
+  CHECK(take(vendor_metadata_json(source, "a+b", &p)));
+  p.first_block = p.last_block = 3;
+  p.qber = 0.03;
+  CHECK(take(vendor_metadata_json(source, "a+b", &p)));
+  REQUIRE(r.origin);
+  CHECK(r.origin->first_block == 2);
+  CHECK(r.origin->last_block == 3);
+  CHECK(r.origin->qber == 0.03);
+  CHECK_FALSE(take("nothing of the kind"));
+}
+
+TEST_CASE("link table: says what both ends know of the keys' blocks, and whether they agree") {
+  application_report with;
+  auto& origin = with.origin.emplace();
+  origin.first_block = 1;
+  origin.last_block = 4;
+  origin.qber = 0.0241;
+  origin.phase_error = 0.05;
+  origin.efficiency = 1.0449;
+  origin.leak_alice = 45'000;
+  origin.leak_bob = 1'000;
+  origin.eps_sec = 1e-10;
+  origin.eps_cor = 1e-15;
+  origin.eps_auth = 5.4e-20;
+  link_history history;
+  link_sample sample;
+  sample.counts.accepted = 5;
+  sample.counts.over_limit = 1;
+  sample.counts.cut_off = 7;
+  sample.counts.qber = 0.14;
+  history.add(sample);
+  software_link_options o;
+  auto text = link_table({with, history}, {with, history}, o);
+  INFO(text);
+  CHECK(has(text, "  QBER         2.41 %                2.41 %                equal\n"));
+  CHECK(has(text, "  phase error  at most 5.00 %        at most 5.00 %        equal\n"));
+  CHECK(has(text, "  efficiency f 1.045                 1.045                 equal\n"));
+  CHECK(has(text, "  leak/block   45,000 bits           45,000 bits           equal\n"));
+  CHECK(has(text, "  blocks       1 to 4, 5 accepted, 1 not"));
+  CHECK(has(text, "secrecy 1e-10, correctness 1e-15, authentication 5e-20"));
+  o.leak = leak_account::both_directions;
+  CHECK(has(link_table({with, history}, {with, history}, o), "46,000 bits"));
+
+  auto other = with;
+  other.origin->qber = 0.03;
+  text = link_table({with, history}, {other, history}, o);
+  CHECK(has(text, "  QBER         2.41 %                3.00 %                DIFFERENT\n"));
+
+  // without a key there is only the last block
+  const application_report none;
+  text = link_table({none, history}, {none, history}, o);
+  CHECK(has(text, "  QBER         14.00 %               14.00 %\n"));
+  CHECK_FALSE(has(text, "epsilon"));
 }
 
 TEST_CASE("index range: tells gaps when there are any") {

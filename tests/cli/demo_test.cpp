@@ -7,6 +7,8 @@
 
 #include <array>
 #include <chrono>
+#include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -63,6 +65,14 @@ std::size_t leaks(std::string_view text, std::string_view keys, std::size_t size
     for (const auto& form : forms_of(keys.substr(at, size))) found += has(text, form) ? 1U : 0U;
   }
   return found;
+}
+
+/// What stands after a label of the table, in its line.
+std::string row_of(const std::string& out, const std::string& label) {
+  const auto at = out.find("\n  " + label);
+  if (at == std::string::npos) return {};
+  const auto begin = at + 3 + label.size();
+  return out.substr(begin, out.find('\n', begin) - begin);
 }
 
 /// The number in `site-a listens on ..., process 123` and in `alice (process 123) opens ...`.
@@ -135,7 +145,18 @@ TEST_CASE("demo: shows equal keys at both sites and leaves nothing behind") {
   CHECK(o.code == 0);
   CHECK(o.err.empty());
   CHECK(has(o.out, "index range  0 to 999              0 to 999              equal\n"));
-  CHECK(has(o.out, "key source   seeded, simulated-insecure"));
+  CHECK(has(o.out, "key source   BB84 with decoy states in software, simulated-insecure\n"));
+  CHECK(has(o.out, "\n  link         25 km, proof lim14, 1,048,576 sifted bits a block\n"));
+  for (const char* measured : {"QBER         ", "phase error  ", "efficiency f ", "leak/block   "}) {
+    const std::string row = row_of(o.out, measured);
+    INFO(row);
+    CHECK(has(row, "  equal"));
+  }
+  CHECK(std::abs(std::strtod(row_of(o.out, "QBER         ").c_str(), nullptr) - 2.4) < 0.5);
+  CHECK(has(row_of(o.out, "epsilon      "), "secrecy 1e-10, correctness 1e-15, authentication 5e-20"));
+  CHECK(has(row_of(o.out, "blocks       "), " accepted"));
+  for (const char* rate : {"sifted       ", "secret       "}) CHECK(has(row_of(o.out, rate), "bit/s"));
+  CHECK(has(o.out, "\nNOT QUANTUM-SECURE: "));
   CHECK(has(o.out, "\n1000 of 1000 keys are equal at both ends\n"));
   CHECK_FALSE(has(o.out, "DIFFERENT"));
   CHECK(fs::is_empty(folder.path()));
@@ -150,8 +171,43 @@ TEST_CASE("demo: keeps to chunk, number and rate when they are given") {
   CHECK(has(o.out, "10 of 10 keys are equal"));
 }
 
+TEST_CASE("demo: makes no key and says why when somebody measures the photons") {
+  const test::temporary_folder folder;
+  const other_temporary here{folder.path()};
+  const auto o = run({"demo", "--eve", "0.5", "--block-bits", "65536"});
+  INFO(o.out);
+  INFO(o.err);
+  CHECK(o.code == 0);
+  CHECK(has(o.out, "\nno key: QBER "));
+  CHECK(has(o.out, "is above the limit of 8.00 %"));
+  CHECK(has(o.out, "this is as it must be\n"));
+  CHECK(has(o.out, "\n  keys         0                     0                     equal\n"));
+  const double qber = std::strtod(row_of(o.out, "QBER         ").c_str(), nullptr);
+  CHECK(qber > 12.5);
+  CHECK(qber < 17);
+  CHECK(has(row_of(o.out, "blocks       "), "0 accepted, "));
+  CHECK(fs::is_empty(folder.path()));
+}
+
+TEST_CASE("demo: fails and says what to change when the distance is too far for a key") {
+  const auto o = run({"demo", "--km", "150", "--block-bits", "65536"});
+  INFO(o.out);
+  CHECK(o.code == 1);
+  CHECK(has(o.err, "no key: "));
+  CHECK(has(o.err, "150 km with 65,536 sifted bits a block is too much for this system"));
+}
+
+TEST_CASE("demo: distils over another distance and from other blocks when told to") {
+  const auto o = run({"demo", "--km", "50", "--block-bits", "524288", "--keys", "100"});
+  INFO(o.out);
+  INFO(o.err);
+  CHECK(o.code == 0);
+  CHECK(has(o.out, "\n  link         50 km, proof lim14, 524,288 sifted bits a block\n"));
+  CHECK(has(o.out, "\n100 of 100 keys are equal at both ends\n"));
+}
+
 TEST_CASE("demo: shows the first keys of each end only when asked") {
-  const auto o = run({"demo", "--keys", "5", "--show-keys"});
+  const auto o = run({"demo", "--keys", "5", "--rate", "0", "--show-keys"});
   CHECK(o.code == 0);
   for (const char* index : {"0", "1", "2"}) {
     const std::string label = std::string{"  key "} + index + " at site-a  ";
@@ -161,7 +217,7 @@ TEST_CASE("demo: shows the first keys of each end only when asked") {
     CHECK(has(o.out, std::string{"  key "} + index + " at site-b  " + key + "\n"));
   }
   CHECK_FALSE(has(o.out, "  key 3"));
-  CHECK_FALSE(has(run({"demo", "--keys", "5"}).out, "  key 0"));
+  CHECK_FALSE(has(run({"demo", "--keys", "5", "--rate", "0"}).out, "  key 0"));
 }
 
 TEST_CASE("demo: names who ended and shows its log when a process dies") {
@@ -243,7 +299,7 @@ TEST_CASE("demo: lets no key into any output or log when everything is logged") 
   REQUIRE(keys.size() == 50 * 32);
   REQUIRE(keys == read_file(kept + "/bob.keys"));
   const std::string secret = read_file(kept + "/link.secret");
-  REQUIRE(secret.size() == 32);
+  REQUIRE(secret.size() == 4'096);
 
   std::string text = o.out + o.err;
   std::size_t logs = 0;
@@ -268,11 +324,14 @@ TEST_CASE("demo: goes over TLS when asked, and lets no private key into any outp
   REQUIRE(o.code == 0);
   CHECK(has(o.out, "\nsite-a listens on qkd004s://127.0.0.1:"));
   CHECK(has(o.out, "  transport    TLS 1.3, certificates at both ends\n"));
+  CHECK(has(o.out, "BB84 with decoy states in software, simulated-over-tls\n"));
   CHECK(has(o.out, "\n50 of 50 keys are equal at both ends\n"));
   std::string text = o.out + o.err;
   for (const char* log : {"/site-a.log", "/site-b.log", "/alice.log", "/bob.log"})
     text += read_file(kept + log);
   CHECK(has(text, "qkd004s://"));
+  CHECK(has(text,
+            "NOT QUANTUM-SECURE: simulated photons, whose seeds cross between the sites under TLS alone"));
   for (const char* name : {"authority", "site-a", "site-b", "alice", "bob"}) {
     const std::string key = read_file(kept + "/certs/" + name + ".key");
     // the second line of PEM is Base64; its begin is the same for every key of this kind

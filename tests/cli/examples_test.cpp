@@ -10,6 +10,7 @@
 #include "cli/certs.hpp"
 #include "cli/config.hpp"
 #include "site_pair.hpp"
+#include "software/options_text.hpp"
 
 namespace fs = std::filesystem;
 using namespace qkd004;
@@ -54,6 +55,30 @@ TEST_CASE("examples: are two sites that are each other's peer over one link") {
     CHECK(at_a.options.rate_bps == at_b.options.rate_bps);
     CHECK(at_a.options.block_bytes == at_b.options.block_bytes);
   }
+}
+
+TEST_CASE("examples: are the two ends of one link when they distil, and show its defaults") {
+  const std::string file = (examples / "software" / "site-a.toml").string();
+  const auto a = read("site-a.toml", "software");
+  const auto b = read("site-b.toml", "software");
+  CHECK(a.site.peers.at(0).link.name == b.site.peers.at(0).link.name);
+  CHECK(a.site.peers.at(0).address == b.site.listen.at(0));
+  const auto& at_a = std::get<software_settings>(a.key_sources.at(0));
+  const auto& at_b = std::get<software_settings>(b.key_sources.at(0));
+  CHECK(at_a.end.which != at_b.end.which);
+  CHECK(at_a.end.auth_key == at_b.end.auth_key);
+  CHECK(at_a.end.auth_state != at_b.end.auth_state);
+  CHECK(software::options_text(at_a.link) == software::options_text(at_b.link));
+
+  const std::string real = without_comments(test::read_file(file));
+  REQUIRE(real.find("\nblocks_in_flight") != std::string::npos);
+  REQUIRE(real.find("\nintensities") != std::string::npos);
+  std::string why;
+  const auto shown = parse_config(real, file, &why);
+  INFO(why);
+  REQUIRE(shown);
+  CHECK(software::options_text(std::get<software_settings>(shown->key_sources.at(0)).link) ==
+        software::options_text({}));
 }
 
 TEST_CASE("examples: name certificates that one command makes when they use TLS") {

@@ -98,6 +98,11 @@ inline bool has(std::string_view text, std::string_view part) {
 /// What the sites of a pair listen on.
 enum class over { tcp, tls, unix_socket };
 
+/// A link that distils, and further lines of its key sources.
+struct distilling {
+  std::string settings;
+};
+
 class site_pair {
  public:
   struct site {
@@ -112,6 +117,13 @@ class site_pair {
     std::string why;
     if (over_ == over::tls && !create_certs({folder.path("certs")}, &why)) throw std::runtime_error{why};
     if (!create_secret(folder.path("link.secret"), &why)) throw std::runtime_error{why};
+    start_b();
+    start_a();
+  }
+
+  explicit site_pair(distilling link) : software_{std::move(link.settings)} {
+    std::string why;
+    if (!create_auth_key(folder.path("link.secret"), usual_auth_key, &why)) throw std::runtime_error{why};
     start_b();
     start_a();
   }
@@ -171,12 +183,19 @@ class site_pair {
   temporary_folder folder;
   site a{"site-a", {}, {}};
   site b{"site-b", {}, {}};
+  std::vector<std::string> serve_with;  ///< further arguments, from the next start on
   std::vector<std::string> ends{"--source", "qkd://alice@site-a", "--destination", "qkd://bob@site-b"};
 
  private:
   [[nodiscard]] std::string listen_on(const site& s) const {
     if (over_ == over::unix_socket) return "unix:" + folder.path(s.name + ".socket");
     return over_ == over::tls ? "qkd004s://127.0.0.1:0" : "qkd004://127.0.0.1:0";
+  }
+
+  [[nodiscard]] std::string source_of(const site& s) const {
+    if (!software_) return "kind = \"seeded\"\nsecret_file = \"link.secret\"\nrate_bps = " + rate_ + "\n";
+    return "kind = \"software\"\nrole = \"" + std::string{&s == &a ? "alice" : "bob"} +
+           "\"\nauth_key_file = \"link.secret\"\nauth_state_file = \"" + s.name + ".state\"\n" + *software_;
   }
 
   void serve(site& s, const std::string& peer, const std::string& address, const std::string& listen) {
@@ -186,9 +205,10 @@ class site_pair {
     write_file(file, "node = \"" + s.name + "\"\nlisten = [\"" + listen + "\"]\n" + settings_ + "\n" +
                          (over_ == over::tls ? tls : "") +
                          "[memory]\nallow_unlocked = true\n[[peer]]\nnode = \"" + peer + "\"\n" + address +
-                         "[peer.source]\nkind = \"seeded\"\nsecret_file = \"link.secret\"\nrate_bps = " +
-                         rate_ + "\n");
-    s.daemon.emplace(start(folder, s.name + ".log", {"serve", "--config", file, "--log-level", "debug"}));
+                         "[peer.source]\n" + source_of(s));
+    std::vector<std::string> arguments{"serve", "--config", file, "--log-level", "debug"};
+    arguments.insert(arguments.end(), serve_with.begin(), serve_with.end());
+    s.daemon.emplace(start(folder, s.name + ".log", std::move(arguments)));
     const auto line = s.daemon->wait_line(patience);
     INFO(log(s));
     REQUIRE(line);
@@ -198,7 +218,8 @@ class site_pair {
 
   std::string settings_;
   std::string rate_;
-  over over_;
+  std::optional<std::string> software_;
+  over over_ = over::tcp;
   int files_ = 0;
 };
 
