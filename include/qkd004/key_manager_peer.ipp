@@ -96,7 +96,9 @@ inline void key_manager::on(link& l, peer::hello&& m, time_point now) {
 inline void key_manager::on(link& l, const peer::start& m, time_point now) {
   if (!equal_in_constant_time(m.check, l.check)) {
     l.has_session = false;
-    const std::string why = "the key sources of the two ends are not in step (another secret, authentication key, file, rate or option?)";
+    const std::string why =
+        "the key sources of the two ends are not in step (another secret, authentication key, file, rate or "
+        "option?)";
     send(l, peer::fault{status::invalid_argument, why});
     return fail(l, why);
   }

@@ -31,6 +31,8 @@ constexpr milliseconds quiet_time{40'000};  ///< without a word from an applicat
 constexpr milliseconds distilling_time{
     300'000};  ///< the same while the first block is reconciled: it may be a large one
 constexpr milliseconds progress_every{100};
+constexpr milliseconds measuring_time{3'000};  ///< for as many blocks as follow, if not enough came
+constexpr std::uint64_t enough_blocks = 6;     ///< fewer than a site keeps before it lets the link rest
 constexpr std::size_t shown_keys = 3;
 constexpr std::uint64_t enough_discarded = 3;  ///< blocks in a row at both ends: no key will come
 
@@ -109,10 +111,21 @@ class demonstration {
       }
       progress_.show(progress_line());
     }
-    progress_.say("");
     for (part* p : parts_) demo_stage::expect_end(p->application);
+    if (link_) measure();
+    progress_.say("");
     stage_.tear_down();
     return true;
+  }
+
+  /// Lets the link go on for a little: rates of the first block alone would say how long it was on its way.
+  void measure() {
+    const auto until = clock::now() + measuring_time;
+    while (stage_.a().link.now().accepted < enough_blocks && clock::now() < until) {
+      stage_.wait({}, progress_every);
+      progress_.show(fmt::format("both have their keys; the link goes on: {} of {} blocks",
+                                 stage_.a().link.now().accepted, enough_blocks));
+    }
   }
 
   void note_first_block() {

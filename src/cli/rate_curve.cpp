@@ -35,13 +35,8 @@ decoy_bb84 w24_system() {
 
 const std::array<rate_model_description, 4>& models() {
   static const std::array<rate_model_description, 4> all{
-      {{rate_model::lim14,
-        "lim14",
-        "two decoys, finite key",
-        "Lim et al., PRA 89, 022307 (2014)",
-        {},
-        1.16,
-        1e-15},
+      {{rate_model::lim14, "lim14", "two decoys, finite key", "Lim et al., PRA 89, 022307 (2014)",
+        lim14_system(), 1.16, 1e-15},
        {rate_model::w24, "w24", "one decoy, finite key", "Wiesemann et al., arXiv:2405.16578", w24_system(),
         1.16},
        {rate_model::gys, "gys", "vacuum and weak decoy, endless blocks", "Ma et al., PRA 72, 012326 (2005)",

@@ -138,7 +138,7 @@ std::uint64_t block::leak() const {
 }
 
 std::size_t block::refill() const {
-  return host_.pool.end() - host_.settled < enough_pads ? 2 * block_pads::size : block_pads::size;
+  return host_.pool.left() < enough_pads ? 2 * block_pads::size : block_pads::size;
 }
 
 result<void> block::finish(std::span<const std::uint64_t> toeplitz, std::size_t length) {
@@ -147,7 +147,6 @@ result<void> block::finish(std::span<const std::uint64_t> toeplitz, std::size_t 
   note_part(stage_type::amplification, begun);
   note_parts(stage_type::amplification);
 
-  host_.settled += block_pads::size;
   const std::size_t pads = refill();
   static_assert(block_pads::size % sizeof(std::uint64_t) == 0);
   const auto stored = host_.pool.append(std::as_bytes(all.words()).first(pads));

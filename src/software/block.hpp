@@ -74,9 +74,6 @@ struct block_host {
   block128 hash_bob{};
   std::vector<std::byte> hello_alice{};  ///< said before all blocks, and authenticated with each
   std::vector<std::byte> hello_bob{};
-  /// Up to where accepted blocks have used the pads. For each block it is the same at both ends, which the position of
-  /// the pool is not: there, blocks that are not accepted yet count as well.
-  std::uint64_t settled = 0;
 };
 
 /// Pads of one block, in the order in which the pool gives them out.
@@ -142,7 +139,8 @@ class block {
   [[nodiscard]] bool is_over_limit(std::uint64_t errors, std::uint64_t of) const;
   /// Bits that the block has disclosed, as they are accounted for.
   [[nodiscard]] std::uint64_t leak() const;
-  /// Octets of key that the pads are refilled with once the block is accepted.
+  /// Octets of key that the pads are refilled with once the block is accepted. The same at both ends, as both take and
+  /// give pads in the order of Alice's messages.
   [[nodiscard]] std::size_t refill() const;
   /// Amplifies; what the pads get is taken off and goes there. Returns resource_limit when the pads cannot be stored.
   [[nodiscard]] result<void> finish(std::span<const std::uint64_t> toeplitz, std::size_t length);

@@ -128,7 +128,6 @@ void distiller::on_hello(const link_message& m) {
   if (!pool_.begin_session(pool_.position(), std::min(end, pool_.end()))) {
     return fail(make_error_code(status::resource_limit), "no authentication key is left that both ends have");
   }
-  host_->settled = pool_.position();
   hello_of(other(options_.which)).assign(m.all.begin(), m.all.end());
 }
 

@@ -20,7 +20,7 @@ namespace {
 constexpr double kappa = 1e-15;
 
 decoy_bb84 lim_at(double km) {
-  decoy_bb84 s;  // the defaults are those of the paper
+  decoy_bb84 s = lim14_system();
   s.km = km;
   return s;
 }

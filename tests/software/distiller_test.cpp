@@ -4,11 +4,15 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <deque>
 #include <map>
 #include <numeric>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "software/two_distillers.hpp"
 
@@ -256,6 +260,38 @@ TEST_CASE("distiller: pads are given back by each block, and up to a stock of th
   CHECK(a.auth_left >= 512 * 8 - 48 * 8);
   CHECK(a.auth_left <= (enough_pads + 2 * block_pads::size) * 8);
   CHECK(w.bob->report().auth_left + 4 * 8 * block_pads::size >= a.auth_left);
+}
+
+TEST_CASE("distiller: bears detections that come after the block is full") {
+  auto o = small_blocks();
+  o.sampling = photon_sampling::events;
+  o.block_bits =
+      66'048;  // 37 batches are as likely to be enough as not, and Bob says 38 before he hears of the first
+  two_distillers w{o, 5};
+  REQUIRE(w.start());
+  std::deque<std::vector<std::byte>> to_bob;
+  std::size_t batches = 0;
+  for (std::size_t step = 0; step < 50'000 && w.of_bob.size() < 8; ++step) {
+    w.now += std::chrono::microseconds{10};
+    (void)w.alice->work(0);
+    for (auto& message : std::exchange(w.alice->messages(), {})) to_bob.push_back(std::move(message));
+    if (w.bob->work(0)) {
+      w.cross(*w.bob, *w.alice, side::bob);
+      batches += 1;
+      continue;  // what she says is under way for as long as there are photons
+    }
+    if (to_bob.empty()) continue;
+    w.bob->receive(to_bob.front());
+    to_bob.pop_front();
+    w.cross(*w.bob, *w.alice, side::bob);
+    w.collect(*w.alice, w.of_alice);
+    w.collect(*w.bob, w.of_bob);
+  }
+  CHECK(batches > 8 * 37);
+  CHECK(w.alice->report().failure.empty());
+  CHECK(w.bob->report().failure.empty());
+  REQUIRE(w.of_bob.size() >= 8);
+  CHECK(w.agree());
 }
 
 TEST_CASE("distiller: stops for good when the pads are used up, and says so") {
