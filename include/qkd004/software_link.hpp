@@ -107,12 +107,14 @@ class software_link_end : public key_source {
 ///     if (!link) return link.error();
 ///     auto [a, b] = pair({.first_source = link->first, .second_source = link->second});
 ///
-/// Returns invalid_argument (`why` says what), resource_limit.
+/// Returns invalid_argument, resource_limit (memory, or the system's random generator fails its health test); `why` says
+/// what.
 [[nodiscard]] result<std::pair<std::shared_ptr<software_link_end>, std::shared_ptr<software_link_end>>>
 make_software_link(const software_link_options& o, std::string* why = nullptr);
 
 /// One end, for a site; what it has to say to the other goes by way of channel(). A thread of its own distils.
-/// Returns invalid_argument, errno of the files, permission_denied if others may read them; `why` says which.
+/// Returns invalid_argument, errno of the files, permission_denied if others may read them; `why` says which;
+/// resource_limit as above.
 [[nodiscard]] result<std::unique_ptr<software_link_end>> make_software_link_end(
     const software_link_options& o, const software_link_end_options& end, std::string* why = nullptr);
 

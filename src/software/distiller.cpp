@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "qkd004/secret.hpp"
@@ -30,6 +31,12 @@ distiller::~distiller() { stop(); }
 result<key_source_check> distiller::start(const key_source_session& session) {
   stop();
   failure_ = {};
+  try {
+    options_.random({});
+  } catch (const std::system_error&) {
+    fail_without_random();
+    return status::resource_limit;
+  }
   if (const auto begun = pool_.begin_session(session.first_block, pool_.end()); !begun) return begun.error();
   key_source_check check{};
   std::array<std::byte, 48> pads{};
@@ -89,8 +96,21 @@ void distiller::fail(std::error_code why, std::string_view text) {
   failure_ = why;
 }
 
+/// Whatever an exception of the source has left half done goes with the session.
+void distiller::fail_without_random() {
+  fail(make_error_code(status::resource_limit), "the system's random generator failed its health test");
+}
+
 void distiller::receive(std::span<const std::byte> message) {
   if (!host_) return;
+  try {
+    hear(message);
+  } catch (const std::system_error&) {
+    fail_without_random();
+  }
+}
+
+void distiller::hear(std::span<const std::byte> message) {
   const auto refuse = [this](std::string_view why) { fail(make_error_code(status::protocol_error), why); };
   link_message m;
   if (!parse_message(message, m)) return refuse("a message is too short");
@@ -160,7 +180,11 @@ bool distiller::work(std::size_t unsent) {
   if (!host_ || !greeted()) return false;
   if (options_.which == side::alice) {
     if (!may_begin()) return false;
-    begin();
+    try {
+      begin();
+    } catch (const std::system_error&) {
+      fail_without_random();
+    }
     return true;
   }
   if (unsent >= much_unsent) return false;

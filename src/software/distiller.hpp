@@ -33,7 +33,9 @@ class distiller {
   struct options {
     software_link_options link;
     side which = side::alice;
-    std::function<void(std::span<std::byte>)> random;  ///< the system's, outside of tests
+    /// The system's, outside of tests. Throws std::system_error when it has none to give; asked for nothing, it says
+    /// whether it would.
+    std::function<void(std::span<std::byte>)> random;
     std::function<time_point()> clock;
   };
 
@@ -46,7 +48,7 @@ class distiller {
   [[nodiscard]] std::uint64_t position() const noexcept { return pool_.position(); }
 
   /// Returns a value that is equal at both ends if their options and pads are; it uses pads up. Returns resource_limit:
-  /// too few are left.
+  /// too few are left, or there is no randomness.
   [[nodiscard]] result<key_source_check> start(const key_source_session& session);
   void stop() noexcept;
 
@@ -63,11 +65,12 @@ class distiller {
   [[nodiscard]] std::optional<secret_block> take();
   [[nodiscard]] std::size_t ready() const noexcept { return ready_.size(); }
 
-  /// Why the session is over: protocol_error, or resource_limit when the pads are used up.
+  /// Why the session is over: protocol_error, or resource_limit when the pads are used up or the randomness failed.
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   [[nodiscard]] software_link_report report() const;
 
  private:
+  void hear(std::span<const std::byte> message);
   void on_hello(const link_message& m);
   [[nodiscard]] std::vector<std::byte>& hello_of(side s) {
     return s == side::alice ? host_->hello_alice : host_->hello_bob;
@@ -77,6 +80,7 @@ class distiller {
   void begin();
   void settle(std::uint32_t id, block_fate fate);
   void fail(std::error_code why, std::string_view text);
+  void fail_without_random();
 
   const options options_;
   auth_pool pool_;

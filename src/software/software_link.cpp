@@ -16,6 +16,7 @@
 #include "qkd004/random.hpp"
 #include "software/block_content.hpp"
 #include "software/distiller.hpp"
+#include "software/entropy_health.hpp"
 #include "software/link_channel.hpp"
 #include "software/options_text.hpp"
 
@@ -357,8 +358,19 @@ key_source_capabilities capabilities_of(const software_link_options& o, security
   return c;
 }
 
-distiller::options distiller_options(const software_link_options& o, side which) {
-  return {o, which, system_random, [] { return boot_clock::now(); }};
+/// The system's generator under test; each end has a test of its own, they may be at two sites.
+/// Returns resource_limit: it fails already.
+result<random_source> sound_random(std::string* why) {
+  try {
+    return tested(system_random);
+  } catch (const entropy_failure& failure) {
+    if (why != nullptr) *why = failure.what();
+    return status::resource_limit;
+  }
+}
+
+distiller::options distiller_options(const software_link_options& o, side which, random_source random) {
+  return {o, which, std::move(random), [] { return boot_clock::now(); }};
 }
 
 template <class T>
@@ -379,14 +391,18 @@ result<std::pair<std::shared_ptr<software_link_end>, std::shared_ptr<software_li
   auto for_alice = arena.allocate(bootstrap);
   auto for_bob = arena.allocate(bootstrap);
   if (!for_alice || !for_bob) return status::resource_limit;
-  system_random(for_alice->span());
+  auto random_alice = sound_random(why);
+  auto random_bob = sound_random(why);
+  if (!random_alice || !random_bob) return status::resource_limit;
+  (*random_alice)(for_alice->span());
   std::memcpy(for_bob->data(), for_alice->data(), bootstrap);
   auto alice = auth_pool::in_memory(std::move(*for_alice));
   auto bob = auth_pool::in_memory(std::move(*for_bob));
   if (!alice) return alice.error();
   if (!bob) return bob.error();
-  const auto link = std::make_shared<local_link>(distiller_options(o, side::alice), std::move(*alice),
-                                                 distiller_options(o, side::bob), std::move(*bob));
+  const auto link = std::make_shared<local_link>(
+      distiller_options(o, side::alice, std::move(*random_alice)), std::move(*alice),
+      distiller_options(o, side::bob, std::move(*random_bob)), std::move(*bob));
   const auto c = capabilities_of(o, security_class::simulated_insecure);
   return both{std::make_shared<local_end>(c, link, side::alice),
               std::make_shared<local_end>(c, link, side::bob)};
@@ -400,10 +416,12 @@ result<std::unique_ptr<software_link_end>> make_software_link_end(const software
   if (end.security == security_class::hardware) return refuse<made>(why, "simulated photons are no hardware");
   auto pool = auth_pool::open(end.auth_state, end.auth_key, secret_arena{{arena_bytes, true}}, why);
   if (!pool) return pool.error();
+  auto random = sound_random(why);
+  if (!random) return random.error();
   const bool is_alice = end.which == software_link_end_options::role::alice;
-  return made{std::make_unique<remote_end>(capabilities_of(o, end.security),
-                                           distiller_options(o, is_alice ? side::alice : side::bob),
-                                           std::move(*pool))};
+  return made{std::make_unique<remote_end>(
+      capabilities_of(o, end.security),
+      distiller_options(o, is_alice ? side::alice : side::bob, std::move(*random)), std::move(*pool))};
 }
 
 }  // namespace qkd004
