@@ -5,17 +5,13 @@
 // and 100 at 10^7, aim 800 and 500. Run with --benchmark_repetitions=5 for medians.
 #include <benchmark/benchmark.h>
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <span>
 #include <string>
-#include <vector>
 
+#include "amplify_input.hpp"
 #include "software/additive_fft.hpp"
 #include "software/amplify.hpp"
-#include "software/expander.hpp"
 
 using namespace qkd004::software;
 
@@ -23,14 +19,9 @@ namespace {
 
 void amplify_by(benchmark::State& state, const additive_fft& fft) {
   const auto n = static_cast<std::size_t>(state.range(0));
-  const std::size_t l = n / 100 * 27;
-  expander random{seed256{}, 0};
-  bits key{n / 64 * 64};
-  random.fill(std::as_writable_bytes(key.words()));
-  std::vector<std::uint64_t> seed((toeplitz_seed_bits(n, l) + 63) / 64);
-  random.fill(std::as_writable_bytes(std::span{seed}));
+  const qkd004::bench::amplify_input in{n};
   for (auto _ : state) {
-    const bits result = amplify_with(fft, key, seed, l);
+    const bits result = amplify_with(fft, in.key, in.seed, in.length);
     benchmark::DoNotOptimize(result.words().data());
     benchmark::ClobberMemory();
   }

@@ -6,107 +6,18 @@
 // of CPU time and of wall time, and the ratio is the median of the ratios (of CPU time) inside one repetition. Goal at
 // 64 KiB: must 5 GB/s with VPCLMULQDQ, aim 10.
 #include <benchmark/benchmark.h>
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-#include <time.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <cstdlib>
-#include <iterator>
-#include <memory>
 #include <vector>
 
-#include "software/poly_hash.hpp"
-#include "software/poly_hash_kernels.hpp"
+#include "hash_variants.hpp"
+#include "measured.hpp"
 
-using namespace qkd004::software;
+using namespace qkd004::bench;
+using qkd004::software::poly_hash_kernels;
 
 namespace {
-
-void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "%s\n", what);
-  std::exit(1);
-}
-
-/// GMAC over one buffer, again and again: GHASH and one block of AES.
-class gmac {
- public:
-  gmac() {
-    require(mac_ != nullptr, "no GMAC");
-    char cipher[] = "AES-128-GCM";
-    unsigned char key[16] = {1};
-    const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0),
-                                     OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key, sizeof key),
-                                     OSSL_PARAM_construct_end()};
-    require(EVP_MAC_CTX_set_params(mac_.get(), parameters) == 1, "no AES-128-GCM");
-  }
-
-  void hash(const std::vector<std::byte>& message) {
-    unsigned char nonce[12] = {1};
-    const OSSL_PARAM parameters[] = {
-        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_IV, nonce, sizeof nonce),
-        OSSL_PARAM_construct_end()};
-    unsigned char tag[16];
-    std::size_t size = 0;
-    const bool good = EVP_MAC_init(mac_.get(), nullptr, 0, parameters) == 1 &&
-                      EVP_MAC_update(mac_.get(), reinterpret_cast<const unsigned char*>(message.data()),
-                                     message.size()) == 1 &&
-                      EVP_MAC_final(mac_.get(), tag, &size, sizeof tag) == 1;
-    require(good, "GMAC failed");
-    benchmark::DoNotOptimize(tag);
-  }
-
- private:
-  std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> method_{EVP_MAC_fetch(nullptr, "GMAC", nullptr),
-                                                            &EVP_MAC_free};
-  std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> mac_{EVP_MAC_CTX_new(method_.get()),
-                                                                 &EVP_MAC_CTX_free};
-};
-
-/// With the powers of the key computed anew for each message.
-struct ours {
-  const poly_hash_kernel& kernel;
-
-  void hash(const std::vector<std::byte>& message) const {
-    poly_hash hash{block128{std::byte{1}}, kernel};
-    hash.update(message);
-    auto value = hash.finish();
-    benchmark::DoNotOptimize(value);
-  }
-};
-
-double nanoseconds(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
-}
-
-struct speed {
-  double cpu, wall;  ///< GB/s
-};
-
-template <class Variant>
-speed speed_of(Variant& variant, const std::vector<std::byte>& message, std::size_t messages) {
-  const double cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
-  const double wall = nanoseconds(CLOCK_MONOTONIC);
-  for (std::size_t i = 0; i < messages; ++i) variant.hash(message);
-  const auto octets = static_cast<double>(messages * message.size());
-  return {octets / (nanoseconds(CLOCK_THREAD_CPUTIME_ID) - cpu),
-          octets / (nanoseconds(CLOCK_MONOTONIC) - wall)};
-}
-
-struct spread {
-  double median, lowest, highest;
-};
-
-spread spread_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
 
 void poly_hash_and_gmac(benchmark::State& state) {
   const auto kernels = poly_hash_kernels();

@@ -64,6 +64,13 @@ template <class Word>
   }
 }
 
+[[gnu::always_inline]] inline std::size_t count_all(const std::uint64_t* a, const std::uint64_t* b,
+                                                    std::size_t words) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < words; ++i) count += static_cast<std::size_t>(std::popcount(a[i] & b[i]));
+  return count;
+}
+
 std::size_t gather_portable(const std::uint64_t* from, const std::uint64_t* mask, std::size_t words,
                             std::uint64_t* out, std::size_t filled) {
   return gather_all(from, mask, words, out, filled, gather_word);
@@ -71,6 +78,9 @@ std::size_t gather_portable(const std::uint64_t* from, const std::uint64_t* mask
 void scatter_portable(const std::uint64_t* packed, const std::uint64_t* mask, std::size_t words,
                       std::uint64_t* out) {
   scatter_all(packed, mask, words, out, scatter_word);
+}
+std::size_t count_common_portable(const std::uint64_t* a, const std::uint64_t* b, std::size_t words) {
+  return count_all(a, b, words);
 }
 
 #if defined(__x86_64__)
@@ -89,6 +99,10 @@ void scatter_portable(const std::uint64_t* packed, const std::uint64_t* mask, st
         return std::uint64_t{_pdep_u64(f, m)};
       });
 }
+[[gnu::target("bmi2,popcnt")]] std::size_t count_common_bmi2(const std::uint64_t* a, const std::uint64_t* b,
+                                                             std::size_t words) {
+  return count_all(a, b, words);
+}
 #endif
 
 }  // namespace
@@ -96,14 +110,14 @@ void scatter_portable(const std::uint64_t* packed, const std::uint64_t* mask, st
 std::span<const bit_selection> bit_selections() noexcept {
   static constexpr std::array all {
 #if defined(__x86_64__)
-    bit_selection{"bmi2", gather_bmi2, scatter_bmi2},
+    bit_selection{"bmi2", gather_bmi2, scatter_bmi2, count_common_bmi2},
 #endif
         bit_selection {
-      "portable", gather_portable, scatter_portable
+      "portable", gather_portable, scatter_portable, count_common_portable
     }
   };
 #if defined(__x86_64__)
-  static const bool has_bmi2 = __builtin_cpu_supports("bmi2") != 0;
+  static const bool has_bmi2 = __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
   if (!has_bmi2) return std::span{all}.subspan(1);
 #endif
   return all;
@@ -119,10 +133,10 @@ void scatter(std::span<const std::uint64_t> packed, std::span<const std::uint64_
   bit_selections().front().scatter(packed.data(), mask.data(), mask.size(), out.data());
 }
 
-std::size_t count_ones(std::span<const std::uint64_t> words) noexcept {
-  std::size_t count = 0;
-  for (const std::uint64_t w : words) count += static_cast<std::size_t>(std::popcount(w));
-  return count;
+std::size_t count_ones(std::span<const std::uint64_t> words) noexcept { return count_common(words, words); }
+
+std::size_t count_common(std::span<const std::uint64_t> a, std::span<const std::uint64_t> b) noexcept {
+  return bit_selections().front().count_common(a.data(), b.data(), a.size());
 }
 
 }  // namespace qkd004::software

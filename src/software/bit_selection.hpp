@@ -20,14 +20,18 @@ void scatter(std::span<const std::uint64_t> packed, std::span<const std::uint64_
              std::span<std::uint64_t> out) noexcept;
 
 [[nodiscard]] std::size_t count_ones(std::span<const std::uint64_t> words) noexcept;
+/// How many bits are set in both. Requires: two runs of one size.
+[[nodiscard]] std::size_t count_common(std::span<const std::uint64_t> a,
+                                       std::span<const std::uint64_t> b) noexcept;
 
-/// One implementation of both, for tests and for whoever chooses.
+/// One implementation of each, for tests and for whoever chooses.
 struct bit_selection {
   const char* name;
   std::size_t (*gather)(const std::uint64_t* from, const std::uint64_t* mask, std::size_t words,
                         std::uint64_t* out, std::size_t filled);
   void (*scatter)(const std::uint64_t* packed, const std::uint64_t* mask, std::size_t words,
                   std::uint64_t* out);
+  std::size_t (*count_common)(const std::uint64_t* a, const std::uint64_t* b, std::size_t words);
 };
 
 /// What this processor can do, the fastest first; the last is portable.

@@ -33,11 +33,13 @@ const block128& hash_key(const block_host& host, side from) noexcept {
 }  // namespace
 
 std::vector<std::byte> compose(message_kind kind, std::uint32_t block, std::span<const std::byte> content) {
-  std::vector<std::byte> message(link_message::head + content.size());
+  std::vector<std::byte> message;
+  message.reserve(link_message::head + content.size());
+  message.resize(link_message::head);
   wire::octet_writer out{message};
   out.u8(static_cast<std::uint8_t>(kind));
   out.u32(block);
-  out.octets(content);
+  message.insert(message.end(), content.begin(), content.end());
   return message;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <deque>
 #include <optional>
@@ -10,6 +9,7 @@
 #include "qkd004/finite_key.hpp"
 #include "qkd004/secret.hpp"
 #include "software/amplify.hpp"
+#include "software/bit_selection.hpp"
 #include "software/block.hpp"
 #include "software/block_content.hpp"
 #include "software/verify.hpp"
@@ -69,6 +69,11 @@ class bob_block final : public detecting_block {
   }
 
   std::uint64_t detect_batch() {
+    if (!spare_.empty()) {
+      batch_.bases = std::move(spare_.back().bases);
+      batch_.values = std::move(spare_.back().values);
+      spare_.pop_back();
+    }
     photons_->next(batch_of(host_.options), batch_);
     content_.clear();
     write_detections(batch_, detection_probability(host_.options.system), content_);
@@ -107,6 +112,7 @@ class bob_block final : public detecting_block {
     }
     sifter_.add(batch, values.words());
     if (batch.count < count && !sifter_.full()) return block_fate::impossible;
+    spare_.push_back(std::move(unanswered_.front()));
     unanswered_.pop_front();
     note_part(stage_type::sifting, begun);
     progress_ = 1 - static_cast<double>(sifter_.missing()) / host_.options.block_bits;
@@ -118,6 +124,7 @@ class bob_block final : public detecting_block {
     note_parts(stage_type::photons);
     note_parts(stage_type::sifting);
     unanswered_.clear();
+    spare_.clear();
     photons_.reset();
     host_.report.sifted += host_.options.block_bits;
     enter(stage_type::reconciliation);
@@ -158,17 +165,14 @@ class bob_block final : public detecting_block {
     host_.report.rounds += tally_.rounds;
 
     correction mine;
-    const auto before = received_.words();
+    const auto flipped = received_.words();
     const auto after = sifter_.key().words();
-    const auto decoys = sifter_.key_decoys();
-    for (std::size_t i = 0; i < before.size(); ++i) {
-      const std::uint64_t flipped = before[i] ^ after[i];
-      const std::uint64_t decoy = decoys.empty() ? 0 : decoys[i];
-      mine.errors += static_cast<std::uint64_t>(std::popcount(flipped));
-      mine.m_x[0] += static_cast<std::uint64_t>(std::popcount(flipped & ~decoy));
-      mine.m_x[1] += static_cast<std::uint64_t>(std::popcount(flipped & decoy));
+    for (std::size_t i = 0; i < flipped.size(); ++i) flipped[i] ^= after[i];
+    mine.errors = count_ones(flipped);
+    if (const auto decoys = sifter_.key_decoys(); !decoys.empty()) {
+      mine.m_x[1] = count_common(flipped, decoys.first(flipped.size()));
+      mine.m_x[0] = mine.errors - mine.m_x[1];
     }
-    if (decoys.empty()) mine.m_x = {};
     received_ = bits{};
     errors_ = mine.errors;
     host_.report.errors += errors_;
@@ -243,8 +247,9 @@ class bob_block final : public detecting_block {
   bool drawn_ = false;
   detections batch_;
   std::deque<batch_of_mine> unanswered_;
-  std::vector<std::byte> content_;  ///< of a message; kept for its memory
-  bits received_;                   ///< the key before it was corrected
+  std::vector<batch_of_mine> spare_;  ///< answered; kept for their memory
+  std::vector<std::byte> content_;    ///< of a message; kept for its memory
+  bits received_;                     ///< the key before it was corrected
   std::optional<cascade_bob> cascade_;
   word_run toeplitz_;
   std::size_t length_ = 0;

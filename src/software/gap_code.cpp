@@ -18,11 +18,10 @@ namespace {
 constexpr std::size_t head_octets = 5;
 constexpr unsigned most_zeros = 20;  ///< and more are an escape
 constexpr unsigned most_parameter = 31;
-
-// A code is read from 8 octets at any bit of the first of them: 57 bits.
-static_assert(most_zeros + most_parameter + 1 <= 57 && most_zeros + 1 + 32 + 1 <= 57);
+constexpr std::size_t word_octets = sizeof(std::uint64_t);
 
 constexpr std::uint64_t low(unsigned count) noexcept { return (std::uint64_t{1} << count) - 1; }
+constexpr std::size_t octets_of(std::size_t bits) noexcept { return (bits + 7) / 8; }
 
 /// For geometric gaps the best Rice parameter is the least r with (1 - P)^(2^r) below the golden section (Kiely, IPN
 /// Progress Report 42-159, 2004). The result depends on libm; what it is stands in the message.
@@ -33,26 +32,148 @@ unsigned parameter_for(double detection_probability) noexcept {
   return static_cast<unsigned>(std::clamp(std::ceil(run), 0.0, double{most_parameter}));
 }
 
-struct code {
-  std::uint64_t bits;
-  unsigned length;  ///< 54 at most
-};
-
-code code_of(std::uint32_t gap, std::uint64_t basis, unsigned parameter) noexcept {
-  const std::uint64_t value = gap - 1;
-  const std::uint64_t zeros = value >> parameter;
-  if (zeros >= most_zeros) [[unlikely]] {
-    return {std::uint64_t{1} << most_zeros | value << (most_zeros + 1) | basis << (most_zeros + 33),
-            most_zeros + 34};
-  }
-  const auto shift = static_cast<unsigned>(zeros);
-  return {(1 | (value & low(parameter)) << 1 | basis << (parameter + 1)) << shift, shift + parameter + 2};
-}
-
 std::uint64_t word_at(const std::byte* from) noexcept {
   std::uint64_t word = 0;
   std::memcpy(&word, from, sizeof word);
   return word;
+}
+
+/// The octets of a message from `from` on as a word, zeros behind its end.
+std::uint64_t word_within(std::span<const std::byte> octets, std::size_t from) noexcept {
+  if (from + word_octets <= octets.size()) [[likely]]
+    return word_at(&octets[from]);
+  std::uint64_t word = 0;
+  if (from < octets.size()) std::memcpy(&word, &octets[from], octets.size() - from);
+  return word;
+}
+
+/// Whether the bits of these octets from `bits` on, fewer than 8, are 0.
+bool ends_with_zeros(std::span<const std::byte> octets, std::size_t bits) noexcept {
+  return bits % 8 == 0 || std::to_integer<unsigned>(octets.back()) >> (bits % 8) == 0;
+}
+
+/// r low bits of each gap - 1, one after another. Returns the octet behind them; up to word_octets more are written to.
+[[gnu::always_inline]] inline std::byte* write_low_bits(std::span<const std::uint32_t> gaps, unsigned r,
+                                                        std::byte* to) noexcept {
+  std::uint64_t pending = 0;
+  unsigned held = 0;  ///< bits of `pending`, fewer than 8 between two turns
+  const auto push = [&](std::uint64_t bits, unsigned count) {
+    pending |= bits << held;
+    held += count;
+    std::memcpy(to, &pending, sizeof pending);
+    to += held / 8;
+    pending >>= held & ~7U;
+    held %= 8;
+  };
+  const std::uint64_t mask = low(r);
+  std::size_t i = 0;
+  if (4 * r + 7 < 64) {  // four at a time: what one waits for from the last is `held`
+    for (; i + 4 <= gaps.size(); i += 4) {
+      const std::uint64_t two = ((gaps[i] - 1U) & mask) | ((gaps[i + 1] - 1U) & mask) << r;
+      const std::uint64_t more = ((gaps[i + 2] - 1U) & mask) | ((gaps[i + 3] - 1U) & mask) << r;
+      push(two | more << (2 * r), 4 * r);
+    }
+  }
+  for (; i < gaps.size(); ++i) push((gaps[i] - 1U) & mask, r);
+  return held == 0 ? to : to + 1;
+}
+
+/// The last two runs; how many zeros there are of gaps that have too many goes to `escaped`. Returns as write_low_bits.
+[[gnu::always_inline]] inline std::byte* write_all(std::span<const std::uint32_t> gaps, unsigned r,
+                                                   std::byte* to, std::vector<std::uint32_t>& escaped) {
+  to = write_low_bits(gaps, r, to);
+  std::uint64_t pending = 0;
+  std::uint64_t held = 0;  ///< bits of `pending`, fewer than 64 - most_zeros
+  for (const std::uint32_t gap : gaps) {
+    std::uint32_t zeros = (gap - 1) >> r;
+    if (zeros >= most_zeros) [[unlikely]] {
+      escaped.push_back(zeros);
+      zeros = most_zeros;
+    }
+    held += zeros;
+    pending |= std::uint64_t{1} << held;
+    if (++held >= 64 - most_zeros) {
+      std::memcpy(to, &pending, sizeof pending);
+      to += held / 8;
+      pending = held == 64 ? 0 : pending >> (held & ~std::uint64_t{7});
+      held %= 8;
+    }
+  }
+  std::memcpy(to, &pending, sizeof pending);
+  to += octets_of(held);
+  return to;
+}
+
+struct codes {
+  unsigned r;
+  std::span<const std::byte> low_bits;
+  std::span<const std::byte> ones;  ///< and what comes after them
+};
+
+/// Reads as many gaps as there is room for; `escaped` are those of which the zeros are elsewhere. Returns how many bits of
+/// `ones` they take, 0: those are no codes.
+[[gnu::always_inline]] inline std::uint64_t read_all(const codes& c, std::span<std::uint32_t> gaps,
+                                                     std::vector<std::size_t>& escaped) {
+  const std::uint64_t mask = low(c.r);
+  std::uint64_t too_large = 0;    ///< not 0 once a gap is
+  std::uint64_t behind_last = 0;  ///< the bit after the one of the last gap
+  std::size_t i = 0;
+  for (std::size_t at = 0; i < gaps.size(); at += word_octets) {
+    if (at >= c.ones.size()) return 0;
+    std::uint64_t word = word_within(c.ones, at);
+    for (; word != 0 && i < gaps.size(); ++i, word &= word - 1) {
+      const std::uint64_t one = 8 * at + static_cast<std::uint64_t>(std::countr_zero(word));
+      const std::uint64_t zeros = one - behind_last;
+      behind_last = one + 1;
+      if (zeros >= most_zeros) [[unlikely]] {
+        if (zeros > most_zeros) return 0;
+        escaped.push_back(i);
+      }
+      const std::size_t bit = i * c.r;
+      const std::uint64_t gap = (zeros << c.r | (word_within(c.low_bits, bit / 8) >> (bit % 8) & mask)) + 1;
+      too_large |= gap >> 32;
+      gaps[i] = static_cast<std::uint32_t>(gap);
+    }
+  }
+  return too_large == 0 ? behind_last : 0;
+}
+
+std::byte* write_portable(std::span<const std::uint32_t> gaps, unsigned r, std::byte* to,
+                          std::vector<std::uint32_t>& escaped) {
+  return write_all(gaps, r, to, escaped);
+}
+std::uint64_t read_portable(const codes& c, std::span<std::uint32_t> gaps,
+                            std::vector<std::size_t>& escaped) {
+  return read_all(c, gaps, escaped);
+}
+
+#if defined(__x86_64__)
+// Nothing but shifts and what finds the lowest bit: one instruction each with these, three without.
+[[gnu::target("bmi,bmi2")]] std::byte* write_bmi2(std::span<const std::uint32_t> gaps, unsigned r,
+                                                  std::byte* to, std::vector<std::uint32_t>& escaped) {
+  return write_all(gaps, r, to, escaped);
+}
+[[gnu::target("bmi,bmi2")]] std::uint64_t read_bmi2(const codes& c, std::span<std::uint32_t> gaps,
+                                                    std::vector<std::size_t>& escaped) {
+  return read_all(c, gaps, escaped);
+}
+#endif
+
+struct implementation {
+  decltype(&write_portable) write;
+  decltype(&read_portable) read;
+};
+
+const implementation& best() noexcept {
+  static const implementation chosen = [] {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0) {
+      return implementation{write_bmi2, read_bmi2};
+    }
+#endif
+    return implementation{write_portable, read_portable};
+  }();
+  return chosen;
 }
 
 }  // namespace
@@ -60,94 +181,51 @@ std::uint64_t word_at(const std::byte* from) noexcept {
 void encode_gaps(std::span<const std::uint32_t> gaps, std::span<const std::uint64_t> bases,
                  double detection_probability, std::vector<std::byte>& message) {
   assert(bases.size() * 64 >= gaps.size());
-  const unsigned parameter = parameter_for(detection_probability);
+  const unsigned r = parameter_for(detection_probability);
   const std::size_t before = message.size();
-  // As many octets as the codes can need, a part of the message at a time.
-  constexpr std::size_t part = 1024;
-  constexpr std::size_t part_octets = part * (most_zeros + 34) / 8 + 2 * sizeof(std::uint64_t);
-  message.resize(before + head_octets);
+  const std::size_t fixed = head_octets + octets_of(gaps.size()) + octets_of(gaps.size() * r);
+  // as many as can be needed, without those of escapes
+  message.resize(before + fixed + octets_of(gaps.size() * (most_zeros + 1)) + 2 * word_octets);
   wire::octet_writer head{std::span{message}.subspan(before)};
   head.u32(static_cast<std::uint32_t>(gaps.size()));
-  head.u8(static_cast<std::uint8_t>(parameter));
-
-  std::size_t written = message.size();
-  std::uint64_t pending = 0;
-  unsigned held = 0;  ///< bits of `pending`, fewer than 8 between two detections
-  for (std::size_t begin = 0; begin < gaps.size(); begin += part) {
-    if (message.size() - written < part_octets) {
-      const std::size_t needed = written + part_octets;
-      message.resize(std::max(needed, written + (written - before) / (begin + 1) * (gaps.size() - begin)));
-    }
-    std::byte* to = message.data() + written;
-    const std::size_t end = std::min(begin + part, gaps.size());
-    for (std::size_t i = begin; i < end; ++i) {
-      const code c = code_of(gaps[i], bases[i / 64] >> (i % 64) & 1, parameter);
-      pending |= c.bits << held;
-      held += c.length;  // 61 at most
-      std::memcpy(to, &pending, sizeof pending);
-      to += held / 8;
-      pending >>= held & ~7U;
-      held %= 8;
-    }
-    written = static_cast<std::size_t>(to - message.data());
-  }
-  if (held != 0) {
-    if (written == message.size()) message.resize(written + 1);
-    message[written++] = static_cast<std::byte>(pending);
-  }
-  message.resize(written);
+  head.u8(static_cast<std::uint8_t>(r));
+  std::byte* to = message.data() + before + head_octets;
+  if (!gaps.empty()) std::memcpy(to, bases.data(), octets_of(gaps.size()));
+  std::vector<std::uint32_t> escaped;
+  to = best().write(gaps, r, to + octets_of(gaps.size()), escaped);
+  message.resize(static_cast<std::size_t>(to - message.data()) + escaped.size() * sizeof(std::uint32_t));
+  wire::octet_writer tail{std::span{message}.last(escaped.size() * sizeof(std::uint32_t))};
+  for (const std::uint32_t zeros : escaped) tail.u32(zeros);
 }
 
 bool decode_gaps(std::span<const std::byte> message, std::size_t most, decoded_gaps& out) {
-  wire::octet_reader head{message};
-  const std::size_t count = head.u32();
-  const unsigned parameter = head.u8();
-  if (!head.ok() || count > most || parameter > most_parameter) return false;
-  const std::span<const std::byte> codes = message.subspan(head_octets);
-  if (codes.size() * 8 / (parameter + 2) < count) return false;
+  wire::octet_reader in{message};
+  const std::size_t count = in.u32();
+  const unsigned r = in.u8();
+  if (!in.ok() || count > most || r > most_parameter) return false;
+  const auto bases = in.octets(octets_of(count));
+  const auto low_bits = in.octets(octets_of(count * r));
+  const auto rest = in.octets(in.left());
+  if (!in.ok() || rest.size() < octets_of(count)) return false;
+  if (!ends_with_zeros(bases, count) || !ends_with_zeros(low_bits, count * r)) return false;
   out.gaps.resize(count);
   out.bases.assign((count + 63) / 64, 0);
+  if (count != 0) std::memcpy(out.bases.data(), bases.data(), bases.size());
 
-  // The last octets are read from a copy that goes on with zeros: so no code is read past the end, and one that
-  // would go on there is seen by where it ends.
-  constexpr std::size_t spare = 2 * sizeof(std::uint64_t);
-  std::byte last[2 * spare] = {};
-  const std::size_t direct =
-      codes.size() > spare ? codes.size() - spare : 0;  ///< octets at which a word may begin
-  std::copy(codes.begin() + static_cast<std::ptrdiff_t>(direct), codes.end(), last);
-  const std::uint64_t end = codes.size() * 8;
-  std::uint64_t at = 0;  ///< bits
-  std::uint64_t bases = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t octet = at / 8;
-    if (at >= end) return false;
-    const std::uint64_t word = word_at(octet < direct ? &codes[octet] : &last[octet - direct]) >> (at % 8);
-    if ((word & low(most_zeros + 1)) == 0) return false;
-    const auto zeros = static_cast<unsigned>(std::countr_zero(word));
-    std::uint64_t value = 0;
-    std::uint64_t basis = 0;
-    if (zeros < most_zeros) [[likely]] {
-      const std::uint64_t rest = word >> (zeros + 1);
-      value = std::uint64_t{zeros} << parameter | (rest & low(parameter));
-      basis = rest >> parameter & 1;
-      at += zeros + parameter + 2;
-    } else {
-      value = word >> (most_zeros + 1) & low(32);
-      basis = word >> (most_zeros + 33) & 1;
-      at += most_zeros + 34;
-      if (value >> parameter < most_zeros) return false;  // it has a shorter code
-    }
-    if (value >= 0xffffffff) return false;
-    out.gaps[i] = static_cast<std::uint32_t>(value + 1);
-    bases |= basis << (i % 64);
-    if (i % 64 == 63) {
-      out.bases[i / 64] = bases;
-      bases = 0;
-    }
+  std::vector<std::size_t> escaped;
+  const std::uint64_t bits = best().read({r, low_bits, rest}, out.gaps, escaped);
+  if (bits == 0 && count != 0) return false;
+  const auto ones = rest.first(octets_of(bits));
+  if (!ends_with_zeros(ones, bits)) return false;
+  wire::octet_reader tail{rest.subspan(ones.size())};
+  for (const std::size_t place : escaped) {
+    const std::uint64_t zeros = tail.u32();
+    if (zeros < most_zeros) return false;  // it has a shorter code
+    const std::uint64_t gap = (zeros << r | ((out.gaps[place] - 1U) & low(r))) + 1;
+    if (gap >> 32 != 0) return false;
+    out.gaps[place] = static_cast<std::uint32_t>(gap);
   }
-  if (count % 64 != 0) out.bases.back() = bases;
-  if (at > end || end - at >= 8) return false;
-  return at % 8 == 0 || std::to_integer<unsigned>(codes.back()) >> (at % 8) == 0;
+  return tail.at_end();
 }
 
 }  // namespace qkd004::software

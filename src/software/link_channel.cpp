@@ -52,12 +52,9 @@ void link_channel::reset() {
 }
 
 void link_channel::send(std::span<const std::byte> message) {
-  {
-    const std::lock_guard lock{mutex_};
-    out_.append(length_of(message));
-    out_.append(message);
-  }
-  wake();
+  const std::lock_guard lock{mutex_};
+  out_.append(length_of(message));
+  out_.append(message);
 }
 
 std::size_t link_channel::unsent() const {

@@ -33,13 +33,14 @@ class link_channel final : public classical_channel {
 
   /// A new session: what was said and heard before is forgotten.
   void reset();
+  /// Whoever has sent says wake(), once for all that goes together: it shall cross in few segments.
   void send(std::span<const std::byte> message);
   /// Octets that were not taken from this end yet: whoever goes on producing should not let it grow.
   [[nodiscard]] std::size_t unsent() const;
   /// Appends what arrived completely, in order. Returns protocol_error for what is no sequence of messages.
   [[nodiscard]] result<void> take(std::deque<octet_run>& messages);
 
-  /// Something is there for the key manager that is no message: a block.
+  /// Something is there for the key manager: messages, or a block.
   void wake();
 
   void up() override;

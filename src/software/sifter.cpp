@@ -2,6 +2,7 @@
 #include "software/sifter.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cstring>
@@ -74,35 +75,38 @@ void sifter::cut(sifted_batch& batch) const {
 }
 
 bool sifter::fits(const sifted_batch& batch) const {
-  std::size_t x = 0;
-  for (std::size_t i = 0; i < batch.match.size(); ++i) {
-    x += static_cast<std::size_t>(std::popcount(batch.match[i] & ~batch.bases[i]));
-  }
+  const std::size_t x = count_ones(batch.match) - count_common(batch.match, batch.bases);
   if (x < missing()) return true;
   if (x > missing() || batch.count == 0) return false;
   const std::size_t last = batch.count - 1U;
   return ((batch.match[last / 64] & ~batch.bases[last / 64]) >> (last % 64) & 1U) != 0;
 }
 
+namespace {
+
+/// Adds how many of these detections are of each intensity.
+void count_intensities(std::span<const std::uint64_t> of, const sifted_batch& batch,
+                       std::array<std::uint64_t, 3>& counts) {
+  const std::uint64_t decoy1 = count_common(of, batch.decoy1);
+  const std::uint64_t decoy2 = batch.decoy2.empty() ? 0 : count_common(of, batch.decoy2);
+  counts[0] += count_ones(of) - decoy1 - decoy2;
+  counts[1] += decoy1;
+  counts[2] += decoy2;
+}
+
+}  // namespace
+
 void sifter::add(const sifted_batch& batch, std::span<const std::uint64_t> values) {
   assert(fits(batch));
   const std::size_t words = batch.match.size();
   word_run x(words);
+  word_run z(words);
   for (std::size_t i = 0; i < words; ++i) {
-    const std::uint64_t match = batch.match[i];
-    const std::uint64_t in_x = match & ~batch.bases[i];
-    const std::uint64_t in_z = match & batch.bases[i];
-    const std::uint64_t d1 = batch.decoy1[i];
-    const std::uint64_t d2 = batch.decoy2.empty() ? 0 : batch.decoy2[i];
-    const auto count = [](std::uint64_t w) { return static_cast<std::uint64_t>(std::popcount(w)); };
-    counts_.n_x[0] += count(in_x & ~(d1 | d2));
-    counts_.n_x[1] += count(in_x & d1);
-    counts_.n_x[2] += count(in_x & d2);
-    counts_.n_z[0] += count(in_z & ~(d1 | d2));
-    counts_.n_z[1] += count(in_z & d1);
-    counts_.n_z[2] += count(in_z & d2);
-    x[i] = in_x;
+    x[i] = batch.match[i] & ~batch.bases[i];
+    z[i] = batch.match[i] & batch.bases[i];
   }
+  count_intensities(x, batch, counts_.n_x);
+  count_intensities(z, batch, counts_.n_z);
   if (keeps_decoys_) static_cast<void>(gather(batch.decoy1, x, decoys_, filled_));
   filled_ = static_cast<std::uint32_t>(gather(values.first(words), x, key_.words(), filled_));
   if (full()) key_.shorten(n_x_);
@@ -111,16 +115,12 @@ void sifter::add(const sifted_batch& batch, std::span<const std::uint64_t> value
 void sifter::count_errors(const sifted_batch& batch, std::span<const std::uint64_t> values,
                           std::span<const std::uint64_t> z_values) {
   const std::size_t words = batch.match.size();
-  word_run his(words);
-  scatter(z_values, batch.bases, his);
+  word_run wrong(words);
+  scatter(z_values, batch.bases, wrong);
   for (std::size_t i = 0; i < words; ++i) {
-    const std::uint64_t wrong = (his[i] ^ values[i]) & batch.match[i] & batch.bases[i];
-    const std::uint64_t d1 = batch.decoy1[i];
-    const std::uint64_t d2 = batch.decoy2.empty() ? 0 : batch.decoy2[i];
-    counts_.m_z[0] += static_cast<std::uint64_t>(std::popcount(wrong & ~(d1 | d2)));
-    counts_.m_z[1] += static_cast<std::uint64_t>(std::popcount(wrong & d1));
-    counts_.m_z[2] += static_cast<std::uint64_t>(std::popcount(wrong & d2));
+    wrong[i] = (wrong[i] ^ values[i]) & batch.match[i] & batch.bases[i];
   }
+  count_intensities(wrong, batch, counts_.m_z);
 }
 
 void sifter::take(sifted_block&& block) {

@@ -284,13 +284,14 @@ class remote_end final : public software_end_base {
 
   void distil() {
     while (!bell_.is_closed()) {
+      bool has_spoken = false;
       const auto made = state_.step(
           channel_.unsent(), [this](std::deque<octet_run>& to) { return channel_.take(to).has_value(); },
-          [this](const key_source_session&, const octet_run& message) {
+          [&](const key_source_session&, const octet_run& message) {
             channel_.send(message);
-            return true;
+            return has_spoken = true;
           });
-      if (made.has_news) channel_.wake();
+      if (has_spoken || made.has_news) channel_.wake();
       if (!made.worked) bell_.wait(state_.work_at(), boot_clock::now());
     }
   }

@@ -62,3 +62,18 @@ TEST_CASE("scatter: puts bits back to where gather had them from") {
     for (std::size_t i = 0; i < back.size(); ++i) CHECK(back[i] == (from[i] & mask[i]));
   }
 }
+
+TEST_CASE("count_common: counts what is set in both") {
+  std::mt19937_64 random{9};
+  for (const bit_selection& how : bit_selections()) {
+    CAPTURE(std::string{how.name});
+    for (const std::size_t count : {0UL, 1UL, 33UL}) {
+      const words a = random_words(random, count);
+      const words b = random_words(random, count);
+      std::size_t wanted = 0;
+      for (std::size_t i = 0; i < 64 * count; ++i) wanted += bit_of(a, i) && bit_of(b, i) ? 1U : 0U;
+      CHECK(how.count_common(a.data(), b.data(), count) == wanted);
+      CHECK(count_common(a, b) == wanted);
+    }
+  }
+}

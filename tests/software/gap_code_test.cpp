@@ -105,15 +105,22 @@ TEST_CASE("gap code: refuses a message that is cut off or goes on or has another
     for (const unsigned v : values) made.push_back(std::byte(v));
     return made;
   };
-  CHECK_FALSE(refused(octets({0, 0, 0, 1, 0, 0b01})));
-  CHECK(refused(octets({0, 0, 0, 1, 0, 0b101})));                   // a bit after the last
-  CHECK(refused(octets({0, 0, 0, 1, 32, 1, 0, 0, 0, 0})));          // no such parameter
-  CHECK(refused(octets({0, 0, 0, 1, 0, 0, 0, 0x80, 2, 0, 0, 0})));  // 21 zeros
-  // An escape of a gap that needs none, and one of a gap of 2^32.
-  CHECK(refused(octets({0, 0, 0, 1, 0, 0, 0, 0x10 | 3 << 5, 0, 0, 0, 0})));
-  CHECK_FALSE(refused(octets({0, 0, 0, 1, 0, 0, 0, 0x90, 2, 0, 0, 0})));
-  CHECK(refused(octets({0, 0, 0, 1, 0, 0, 0, 0xf0, 0xff, 0xff, 0xff, 0x1f})));
-  CHECK_FALSE(refused(octets({0, 0, 0, 1, 0, 0, 0, 0xd0, 0xff, 0xff, 0xff, 0x1f})));
+  CHECK_FALSE(refused(octets({0, 0, 0, 1, 0, 1, 1})));
+  CHECK(refused(octets({0, 0, 0, 1, 0, 0b11, 1})));  // a second basis
+  CHECK(refused(octets({0, 0, 0, 1, 0, 1, 0b11})));  // a second gap
+  CHECK_FALSE(refused(octets({0, 0, 0, 1, 2, 1, 0b11, 1})));
+  CHECK(refused(octets({0, 0, 0, 1, 2, 1, 0b111, 1})));                 // low bits of a second
+  CHECK(refused(octets({0, 0, 0, 1, 32, 1, 0, 0, 0, 0, 1})));           // no such parameter
+  CHECK(refused(octets({0, 0, 0, 1, 0, 1, 0, 0, 0x20, 0, 0, 0, 21})));  // 21 zeros
+  // An escape of a gap that needs none, and one of a gap of 2^32, and none where one is due.
+  CHECK(refused(octets({0, 0, 0, 1, 0, 1, 0, 0, 0x10, 0, 0, 0, 19})));
+  CHECK_FALSE(refused(octets({0, 0, 0, 1, 0, 1, 0, 0, 0x10, 0, 0, 0, 20})));
+  CHECK(refused(octets({0, 0, 0, 1, 0, 1, 0, 0, 0x10, 0xff, 0xff, 0xff, 0xff})));
+  CHECK_FALSE(refused(octets({0, 0, 0, 1, 0, 1, 0, 0, 0x10, 0xff, 0xff, 0xff, 0xfe})));
+  CHECK(refused(octets({0, 0, 0, 1, 0, 1, 0, 0, 0x10})));
+  // gaps that are too large without an escape
+  CHECK(refused(octets({0, 0, 0, 1, 31, 0, 0, 0, 0, 0, 0b100})));
+  CHECK_FALSE(refused(octets({0, 0, 0, 1, 31, 0, 0, 0, 0, 0, 0b10})));
 }
 
 TEST_CASE("gap code: refuses 100000 damaged messages or reads them as the message of something") {
