@@ -37,6 +37,7 @@ constexpr std::uint64_t reserved_part = 8;  ///< of what is left, this part is m
 struct pool_record {
   std::uint64_t sequence = 0;       ///< counts what was written here
   verification_key key{};           ///< public: of the tags
+  block128 identity{};              ///< public
   std::uint64_t bootstrap_tag = 0;  ///< of the octets the pool was made from
   std::uint64_t position = 0;       ///< octets below may have been used
   std::uint64_t end = 0;
@@ -46,8 +47,8 @@ struct pool_record {
 };
 
 /// On disk: magic, the record, SHA-256 of all that.
-constexpr char record_magic[] = "qkd004p1";
-constexpr std::size_t record_checked_octets = 8 + 8 + 32 + 4 * 8;
+constexpr char record_magic[] = "qkd004p2";
+constexpr std::size_t record_checked_octets = 8 + 8 + 32 + 16 + 4 * 8;
 constexpr std::size_t digest_octets = 32;
 using record_octets = std::array<std::byte, record_checked_octets + digest_octets>;
 
@@ -72,6 +73,7 @@ std::optional<record_octets> encode(const pool_record& record) noexcept {
   out.text({record_magic, 8});
   out.u64(record.sequence);
   out.octets(record.key);
+  out.octets(record.identity);
   for (const auto value : {record.bootstrap_tag, record.position, record.end, record.content_tag})
     out.u64(value);
   if (!append_digest(octets)) return std::nullopt;
@@ -87,6 +89,7 @@ std::optional<pool_record> decode(const record_octets& octets) noexcept {
   pool_record record;
   record.sequence = in.u64();
   record.key = in.array<32>();
+  record.identity = in.array<16>();
   for (auto* value : {&record.bootstrap_tag, &record.position, &record.end, &record.content_tag})
     *value = in.u64();
   if (record.position > record.end || record.end - record.position > most_pool_octets) return std::nullopt;
@@ -184,17 +187,29 @@ result<secret_bytes> read_bootstrap(const complaint& complain, const secret_aren
   return octets;
 }
 
+/// The last octets of a bootstrap are no pads.
+block128 identity_of(std::span<const std::byte> bootstrap) noexcept {
+  block128 identity;
+  std::copy_n(bootstrap.end() - std::ssize(identity), identity.size(), identity.begin());
+  return identity;
+}
+std::span<const std::byte> pads_of(std::span<const std::byte> bootstrap) noexcept {
+  return bootstrap.first(bootstrap.size() - std::tuple_size_v<block128>);
+}
+
 /// All of a new file: records, pads, zeros for the rest, which is then there whatever else fills the disk.
 std::error_code write_new(int descriptor, std::span<const std::byte> bootstrap) {
-  pool_record record{.sequence = 1, .end = bootstrap.size()};
+  const auto pads = pads_of(bootstrap);
+  pool_record record{.sequence = 1, .identity = identity_of(bootstrap), .end = pads.size()};
   system_random(record.key);
-  record.bootstrap_tag = record.content_tag = verification_tag(bootstrap, record.key);
+  record.bootstrap_tag = verification_tag(bootstrap, record.key);
+  record.content_tag = verification_tag(pads, record.key);
   for (std::uint64_t at = 0; at < file_octets; at += zeros.size()) {
     const auto now = static_cast<std::size_t>(std::min<std::uint64_t>(zeros.size(), file_octets - at));
     if (const auto error = source::write_at(descriptor, std::span{zeros}.first(now), at)) return error;
   }
   if (::ftruncate(descriptor, static_cast<off_t>(file_octets)) != 0) return {errno, std::generic_category()};
-  if (const auto error = source::write_at(descriptor, bootstrap, ring_place)) return error;
+  if (const auto error = source::write_at(descriptor, pads, ring_place)) return error;
   return write_record(descriptor, record);
 }
 
@@ -393,8 +408,10 @@ result<auth_pool> auth_pool::in_memory(secret_bytes bootstrap) {
   }
   // for what is appended: two runs of twice the most at a time, when one takes the place of the other
   auto made = std::make_unique<state>(secret_arena{{.bytes = 8 * most_pool_octets, .allow_unlocked = true}});
-  made->end = bootstrap.size();
+  made->record.identity = identity_of(bootstrap.span());
+  made->end = pads_of(bootstrap.span()).size();
   made->memory = std::move(bootstrap);
+  wipe(made->memory.data() + made->end, made->memory.size() - made->end);
   return auth_pool{std::move(made)};
 }
 
@@ -434,6 +451,7 @@ result<auth_pool> auth_pool::open(const std::string& path, const std::string& bo
   return auth_pool{std::move(made)};
 }
 
+const block128& auth_pool::identity() const noexcept { return state_->record.identity; }
 std::uint64_t auth_pool::position() const noexcept { return state_->position; }
 std::uint64_t auth_pool::end() const noexcept { return state_->end; }
 

@@ -11,6 +11,7 @@
 
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
+#include "software/poly_hash.hpp"
 
 namespace qkd004::software {
 
@@ -52,6 +53,10 @@ class auth_pool {
   auth_pool(auth_pool&&) noexcept;
   auth_pool& operator=(auth_pool&&) noexcept;
   ~auth_pool();  ///< stores where it is
+
+  /// The last 16 octets of the bootstrap, which are no pads: two sites may show them to each other to find out whether
+  /// they were made from the same.
+  [[nodiscard]] const block128& identity() const noexcept;
 
   /// The first octet that was never used here, and the first that is not there yet.
   [[nodiscard]] std::uint64_t position() const noexcept;

@@ -20,7 +20,8 @@ namespace qkd004::software {
 namespace {
 
 constexpr std::uint16_t protocol_version = 1;
-constexpr std::size_t most_ready = 2;  ///< blocks that nobody has taken yet: no more are begun
+constexpr std::size_t session_pads = 2 * 16;  ///< octets: the points of both hashes
+constexpr std::size_t most_ready = 2;         ///< blocks that nobody has taken yet: no more are begun
 constexpr std::size_t much_unsent = std::size_t{1} << 20;
 
 }  // namespace
@@ -38,14 +39,12 @@ result<key_source_check> distiller::start(const key_source_session& session) {
     return status::resource_limit;
   }
   if (const auto begun = pool_.begin_session(session.first_block, pool_.end()); !begun) return begun.error();
-  key_source_check check{};
-  std::array<std::byte, 48> pads{};
-  if (const auto taken = pool_.take(pads); !taken) return taken.error();
-  report_.auth_used += 8 * pads.size();
+  if (pool_.left() < session_pads) return status::resource_limit;
   report_.sessions += 1;
 
-  // The first pads are shown and used for nothing else: whoever has the same has the same of all. What is public and has
-  // to be the same goes through a hash.
+  // No pad is used before the other end has shown that it belongs to this one: sites that are set up wrongly try again
+  // and again. What is public and has to be the same goes through a hash.
+  key_source_check check{};
   std::string text = options_text(options_.link) + session.link;
   for (const auto& instance : {session.lower, session.higher}) {
     text.append(reinterpret_cast<const char*>(instance.data()), instance.size());
@@ -55,14 +54,11 @@ result<key_source_check> distiller::start(const key_source_session& session) {
   if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
     return status::resource_limit;
   }
-  std::memcpy(check.data(), pads.data(), 16);
+  std::memcpy(check.data(), pool_.identity().data(), 16);
   std::memcpy(check.data() + 16, digest.data(), 16);
 
   host_.emplace(block_host{options_.link, report_, options_.random, options_.clock,
                            [this](std::vector<std::byte>&& m) { messages_.push_back(std::move(m)); }, pool_});
-  std::memcpy(host_->hash_alice.data(), pads.data() + 16, 16);
-  std::memcpy(host_->hash_bob.data(), pads.data() + 32, 16);
-  wipe(pads.data(), pads.size());
 
   std::array<std::byte, 2 + 1 + 8> hello{};
   wire::octet_writer out{hello};
@@ -148,6 +144,13 @@ void distiller::on_hello(const link_message& m) {
   if (!pool_.begin_session(pool_.position(), std::min(end, pool_.end()))) {
     return fail(make_error_code(status::resource_limit), "no authentication key is left that both ends have");
   }
+  std::array<std::byte, session_pads> pads{};
+  const auto taken = pool_.take(pads);
+  std::memcpy(host_->hash_alice.data(), pads.data(), 16);
+  std::memcpy(host_->hash_bob.data(), pads.data() + 16, 16);
+  wipe(pads.data(), pads.size());
+  if (!taken) return fail(taken.error(), "no authentication key is left that both ends have");
+  report_.auth_used += 8 * session_pads;
   hello_of(other(options_.which)).assign(m.all.begin(), m.all.end());
 }
 

@@ -47,8 +47,8 @@ class distiller {
   /// Octets of pads that were used: no session begins below what either end has used.
   [[nodiscard]] std::uint64_t position() const noexcept { return pool_.position(); }
 
-  /// Returns a value that is equal at both ends if their options and pads are; it uses pads up. Returns resource_limit:
-  /// too few are left, or there is no randomness.
+  /// Returns a value that is equal at both ends if their options and pads are. Returns resource_limit: too few pads are
+  /// left, or there is no randomness.
   [[nodiscard]] result<key_source_check> start(const key_source_session& session);
   void stop() noexcept;
 

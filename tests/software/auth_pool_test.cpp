@@ -37,8 +37,9 @@ using qkd004::software::most_pool_octets;
 namespace {
 
 constexpr unsigned seed = 20120404;
-constexpr std::size_t bootstrap_octets = 2000;
-constexpr std::size_t record_octets = 112;  // of each copy, at 0 and 4096; the ring begins at 8192
+constexpr std::size_t bootstrap_octets = 2000;  // pads
+constexpr std::size_t identity_octets = 16;
+constexpr std::size_t record_octets = 128;  // of each copy, at 0 and 4096; the ring begins at 8192
 constexpr std::size_t ring_place = 8192;
 
 /// What stands at a position, whoever appends it.
@@ -84,7 +85,7 @@ class memory_disk {
 /// A folder with the file "psk" and, made from it, "pool".
 struct site {
   passing_folder folder;
-  std::string bootstrap = folder.write("psk", text_of_sequence(0, bootstrap_octets));
+  std::string bootstrap = folder.write("psk", text_of_sequence(0, bootstrap_octets + identity_octets));
   std::string path = folder / "pool";
   secret_arena arena = arena_of(std::size_t{16} << 20);
 
@@ -164,7 +165,7 @@ void in_child(Work work) {
 
 TEST_CASE("auth_pool: hands out the sequence once and in order when it is in memory") {
   const auto arena = site::arena_of(1 << 20);
-  auto pool = auth_pool::in_memory(bootstrap_of(arena, 600));
+  auto pool = auth_pool::in_memory(bootstrap_of(arena, 600 + identity_octets));
   REQUIRE(pool);
   CHECK(pool->position() == 0);
   CHECK(pool->end() == 600);
@@ -293,7 +294,7 @@ TEST_CASE("auth_pool: has what both sites have when a session begins") {
   std::optional<auth_pool> pool;
   SUBCASE("in a file") { pool = here.opened(); }
   SUBCASE("in memory") {
-    auto made = auth_pool::in_memory(bootstrap_of(here.arena, bootstrap_octets));
+    auto made = auth_pool::in_memory(bootstrap_of(here.arena, bootstrap_octets + identity_octets));
     REQUIRE(made);
     pool = std::move(*made);
   }
@@ -561,11 +562,11 @@ TEST_CASE("auth_pool: is refused when the file is cut, empty, or another") {
   SUBCASE("empty") { text.clear(); }
   SUBCASE("zeros") { std::fill(text.begin(), text.end(), '\0'); }
   SUBCASE("from another bootstrap") {
-    here.folder.write("psk", text_of_sequence(1, bootstrap_octets + 1));
+    here.folder.write("psk", text_of_sequence(1, bootstrap_octets + identity_octets + 1));
     word = "another bootstrap";
   }
   SUBCASE("from the beginning of another bootstrap") {
-    here.folder.write("psk", text_of_sequence(0, bootstrap_octets + 1));
+    here.folder.write("psk", text_of_sequence(0, bootstrap_octets + identity_octets + 1));
     word = "another bootstrap";
   }
   overwrite_file(here.path, text);
