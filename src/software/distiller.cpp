@@ -38,14 +38,14 @@ result<key_source_check> distiller::start(const key_source_session& session) {
     fail_without_random();
     return status::resource_limit;
   }
-  if (const auto begun = pool_.begin_session(session.first_block, pool_.end()); !begun) return begun.error();
-  if (pool_.left() < session_pads) return status::resource_limit;
+  pads_from_ = std::max(session.first_block, pool_.position());
+  if (pads_from_ > pool_.end() || pool_.end() - pads_from_ < session_pads) return status::resource_limit;
   report_.sessions += 1;
 
-  // No pad is used before the other end has shown that it belongs to this one: sites that are set up wrongly try again
+  // No pad is used, or skipped, before the other end has shown that it belongs to this one: sites that are set up wrongly try again
   // and again. What is public and has to be the same goes through a hash.
   key_source_check check{};
-  std::string text = options_text(options_.link) + session.link;
+  std::string text = options_text(options_.link) + std::to_string(pads_from_) + ';' + session.link;
   for (const auto& instance : {session.lower, session.higher}) {
     text.append(reinterpret_cast<const char*>(instance.data()), instance.size());
   }
@@ -141,7 +141,7 @@ void distiller::on_hello(const link_message& m) {
   if (which != static_cast<std::uint8_t>(other(options_.which))) {
     return refuse("both ends are Alice, or both Bob");
   }
-  if (!pool_.begin_session(pool_.position(), std::min(end, pool_.end()))) {
+  if (!pool_.begin_session(pads_from_, std::min(end, pool_.end()))) {
     return fail(make_error_code(status::resource_limit), "no authentication key is left that both ends have");
   }
   std::array<std::byte, session_pads> pads{};

@@ -87,6 +87,7 @@ class distiller {
   software_link_report report_;
   std::optional<block_host> host_;                          ///< during a session
   std::map<std::uint32_t, std::unique_ptr<block>> blocks_;  ///< in work
+  std::uint64_t pads_from_ = 0;                             ///< where this session's pads begin, at both ends
   std::uint32_t next_ = 0;                                  ///< id of the next
   std::deque<std::vector<std::byte>> messages_;
   std::deque<secret_block> ready_;

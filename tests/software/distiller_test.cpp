@@ -318,6 +318,19 @@ TEST_CASE("distiller: without enough pads for a block none is begun") {
   CHECK(w.alice->report().failure.find("authentication key") != std::string::npos);
 }
 
+TEST_CASE("distiller: ends whose pads begin at different places do not agree") {
+  two_distillers w{small_blocks()};
+  key_source_session session;
+  session.link = "link";
+  session.first_block = 100;
+  const auto a = w.alice->start(session);
+  session.first_block = 140;
+  const auto b = w.bob->start(session);
+  REQUIRE(a);
+  REQUIRE(b);
+  CHECK(*a != *b);
+}
+
 TEST_CASE("distiller: sessions that never come about use no pads") {
   two_distillers w{small_blocks()};
   w.bob = std::make_unique<distiller>(w.options(small_blocks(), side::bob), made_pool(2, 4'096));
