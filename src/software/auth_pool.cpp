@@ -189,7 +189,7 @@ result<secret_bytes> read_bootstrap(const complaint& complain, const secret_aren
 
 /// The last octets of a bootstrap are no pads.
 block128 identity_of(std::span<const std::byte> bootstrap) noexcept {
-  block128 identity;
+  block128 identity{};
   std::copy_n(bootstrap.end() - std::ssize(identity), identity.size(), identity.begin());
   return identity;
 }

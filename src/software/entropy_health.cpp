@@ -145,7 +145,7 @@ random_source tested(random_source source) {
       shared->source(out);
       if (shared->health.accepts(out)) return;
     }
-    wipe(out.data(), out.size());
+    if (!out.empty()) wipe(out.data(), out.size());
     throw entropy_failure{};
   };
   std::array<std::byte, health_at_start> first{};

@@ -70,7 +70,7 @@ frame_shuffle::frame_shuffle(expander& random) {
   random.fill(std::as_writable_bytes(std::span{column_turns_}));
   for (std::size_t stage = 0; stage < turned_columns_.size(); ++stage) {
     for (std::size_t column = 0; column < column_turns_.size(); ++column) {
-      turned_columns_[stage][column / 64] |= std::uint64_t{column_turns_[column] >> stage & 1U}
+      turned_columns_[stage][column / 64] |= (std::uint64_t{column_turns_[column]} >> stage & 1U)
                                              << (column % 64);
     }
   }

@@ -15,7 +15,7 @@ namespace qkd004::software::gf65536 {
 [[nodiscard]] constexpr std::uint8_t octet_product(std::uint8_t a, std::uint8_t b) noexcept {
   unsigned sum = 0;
   for (unsigned bit = 0, power = a; bit < 8; ++bit) {
-    if ((b >> bit & 1U) != 0) sum ^= power;
+    if ((unsigned{b} >> bit & 1U) != 0) sum ^= power;
     power = power << 1 ^ ((power & 0x80U) != 0 ? 0x11bU : 0U);
   }
   return static_cast<std::uint8_t>(sum);
