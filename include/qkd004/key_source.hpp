@@ -76,7 +76,8 @@ class key_source {
 
   /// The next block, or none yet; its octets are in `arena`. Never blocks.
   /// Returns protocol_error when the two ends are out of step, or somebody interferes: the key manager gives the
-  /// session up and begins another, as after a restart; any other error when the source is at its end or broken: no
+  /// session up and begins another, as after a restart; resource_limit when `arena` has no room for the block, which is
+  /// asked for again; any other error when the source is at its end or broken: no
   /// block will come in this session.
   [[nodiscard]] virtual result<std::optional<key_block>> poll(const secret_arena& arena, time_point now) = 0;
 

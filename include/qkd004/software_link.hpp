@@ -88,8 +88,8 @@ struct software_link_report {
 
   double qber = 0;            ///< of the last block that came so far, discarded or not
   double efficiency = 0;      ///< of the last block accepted
+  std::string failure;        ///< why the last session that failed did; never an octet of key
   stage at = stage::photons;  ///< where the oldest block in work is
-  std::string failure;          ///< why the last session that failed did; never an octet of key
   double progress = 0;        ///< how much of it is done, 0 to 1
 };
 

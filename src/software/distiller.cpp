@@ -94,7 +94,7 @@ void distiller::fail(std::error_code why, std::string_view text) {
 
 /// Whatever an exception of the source has left half done goes with the session.
 void distiller::fail_without_random() {
-  fail(make_error_code(status::resource_limit), "the system's random generator failed its health test");
+  fail(make_error_code(status::no_qkd_connection), "the system's random generator failed its health test");
 }
 
 void distiller::receive(std::span<const std::byte> message) {
@@ -142,14 +142,17 @@ void distiller::on_hello(const link_message& m) {
     return refuse("both ends are Alice, or both Bob");
   }
   if (!pool_.begin_session(pads_from_, std::min(end, pool_.end()))) {
-    return fail(make_error_code(status::resource_limit), "no authentication key is left that both ends have");
+    return fail(make_error_code(status::no_qkd_connection),
+                "no authentication key is left that both ends have");
   }
   std::array<std::byte, session_pads> pads{};
   const auto taken = pool_.take(pads);
   std::memcpy(host_->hash_alice.data(), pads.data(), 16);
   std::memcpy(host_->hash_bob.data(), pads.data() + 16, 16);
   wipe(pads.data(), pads.size());
-  if (!taken) return fail(taken.error(), "no authentication key is left that both ends have");
+  if (!taken)
+    return fail(make_error_code(status::no_qkd_connection),
+                "no authentication key is left that both ends have");
   report_.auth_used += 8 * session_pads;
   hello_of(other(options_.which)).assign(m.all.begin(), m.all.end());
 }
@@ -162,7 +165,7 @@ bool distiller::may_begin() {
   }
   if (pool_.left() >= block_pads::size * (blocks_.size() + 1)) return true;
   if (blocks_.empty() && ready_.empty()) {
-    fail(make_error_code(status::resource_limit),
+    fail(make_error_code(status::no_qkd_connection),
          "the authentication key is used up: both ends need a new one");
   }
   return false;

@@ -65,7 +65,8 @@ class distiller {
   [[nodiscard]] std::optional<secret_block> take();
   [[nodiscard]] std::size_t ready() const noexcept { return ready_.size(); }
 
-  /// Why the session is over: protocol_error, or resource_limit when the pads are used up or the randomness failed.
+  /// Why the session is over: protocol_error, or no_qkd_connection when the pads are used up or the randomness failed. Not
+  /// resource_limit: that would say that there was no memory for a block, and be tried again.
   [[nodiscard]] std::error_code failure() const noexcept { return failure_; }
   [[nodiscard]] software_link_report report() const;
 

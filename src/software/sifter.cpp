@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "software/bit_selection.hpp"
+#include "software/block_content.hpp"
 #include "wire/octets.hpp"
 
 namespace qkd004::software {
@@ -27,12 +28,6 @@ bool is_clean(std::span<const std::uint64_t> words, std::size_t count) noexcept 
   return count % 64 == 0 || (words.back() & ~below(count % 64)) == 0;
 }
 
-// The octets of a word cross in the order of a little-endian machine; expander.cpp refuses to compile on others.
-void append_words(std::vector<std::byte>& message, std::span<const std::uint64_t> words) {
-  const auto octets = std::as_bytes(words);
-  message.insert(message.end(), octets.begin(), octets.end());
-}
-
 bool read_words(wire::octet_reader& in, std::size_t count, word_run& out) {
   const auto octets = in.octets(words_of(count) * sizeof(std::uint64_t));
   if (!in.ok()) return false;
@@ -41,7 +36,7 @@ bool read_words(wire::octet_reader& in, std::size_t count, word_run& out) {
   return out.empty() || is_clean(out, count);
 }
 
-void append_number(std::vector<std::byte>& message, std::uint32_t value) {
+void append_u32(std::vector<std::byte>& message, std::uint32_t value) {
   message.resize(message.size() + sizeof value);
   wire::octet_writer{std::span{message}.last(sizeof value)}.u32(value);
 }
@@ -137,7 +132,7 @@ void sifter::take(sifted_block&& block) {
 
 void write_detections(const detections& batch, double probability, std::vector<std::byte>& message) {
   const std::size_t at = message.size();
-  append_number(message, 0);
+  append_u32(message, 0);
   encode_gaps(batch.gaps, batch.bases, probability, message);
   wire::octet_writer{std::span{message}.subspan(at, 4)}.u32(
       static_cast<std::uint32_t>(message.size() - at - 4));
@@ -154,7 +149,7 @@ bool parse_detections(std::span<const std::byte> message, std::size_t most, read
 }
 
 void write_sifted(const sifted_batch& batch, decoy_proof proof, std::vector<std::byte>& message) {
-  append_number(message, batch.count);
+  append_u32(message, batch.count);
   append_words(message, batch.match);
   word_run packed(batch.match.size() + 1);
   const std::size_t matches = gather(batch.decoy1, batch.match, packed, 0);

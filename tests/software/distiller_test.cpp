@@ -314,7 +314,7 @@ TEST_CASE("distiller: without enough pads for a block none is begun") {
   REQUIRE(w.start());  // then 16 octets are left
   w.run([] { return false; });
   CHECK(w.of_bob.empty());
-  CHECK(w.alice->failure() == make_error_code(status::resource_limit));
+  CHECK(w.alice->failure() == make_error_code(status::no_qkd_connection));
   CHECK(w.alice->report().failure.find("authentication key") != std::string::npos);
 }
 

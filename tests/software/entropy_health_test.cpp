@@ -163,7 +163,7 @@ TEST_CASE("entropy health: a link whose source fails ends, says why, and begins 
     REQUIRE(w.start());
     w.run_for(20);
     CHECK(w.of_alice.size() < 20);
-    CHECK(w.alice->failure() == make_error_code(status::resource_limit));
+    CHECK(w.alice->failure() == make_error_code(status::no_qkd_connection));
     CHECK(w.alice->report().failure == "the system's random generator failed its health test");
     CHECK(w.alice->report().forged == 0);
     CHECK(w.agree());

@@ -173,3 +173,26 @@ TEST_CASE("software link: refuses options that cannot be, and says which") {
   refused([](auto& o) { o.intercept_resend = 2; });
   CHECK(refused([](auto& o) { o.blocks_in_flight = 0; }) == "blocks_in_flight is from 1 to 16");
 }
+
+TEST_CASE("software link: says that it has ended, and not that memory is short, once its pads are used up") {
+  auto o = small_blocks();
+  o.blocks_in_flight = 1;
+  const auto link = make_software_link(o);
+  REQUIRE(link);
+  const auto& [a, b] = *link;
+  // 2,032 octets; each session takes 32
+  auto s = session_of(1);
+  s.first_block = 2'032 - 40;  // 8 are left for a block
+  REQUIRE(a->start(s, boot_clock::now()));
+  REQUIRE(b->start(s, boot_clock::now()));
+  const secret_arena arena{{std::size_t{1} << 20, true}};
+  std::error_code ended;
+  for (const auto until = boot_clock::now() + std::chrono::seconds{20};
+       !ended && boot_clock::now() < until;) {
+    const auto polled = a->poll(arena, boot_clock::now());
+    ended = polled.error();
+    std::this_thread::yield();
+  }
+  CHECK(ended == make_error_code(status::no_qkd_connection));
+  CHECK(a->report().failure.find("authentication key is used up") != std::string::npos);
+}
