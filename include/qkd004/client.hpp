@@ -85,6 +85,27 @@ class key_stream {
     return take(std::nullopt, out, patience::timeout, unused);
   }
 
+  /// The key at `index`, or the next one, into memory of the caller's, with what is said of it; waits for it up to QoS
+  /// Timeout. Returns the index.
+  /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
+  [[nodiscard]] result<std::uint64_t> key_into(std::span<std::byte> out, key_metadata& metadata,
+                                               std::optional<std::uint64_t> index = std::nullopt) {
+    return take(index, out, patience::timeout, metadata);
+  }
+
+  /// As key_into() if the key is there, else insufficient_key at once.
+  [[nodiscard]] result<std::uint64_t> try_key_into(std::span<std::byte> out, key_metadata& metadata,
+                                                   std::optional<std::uint64_t> index = std::nullopt) {
+    return take(index, out, patience::none, metadata);
+  }
+
+  /// The ring that keys of this process are taken from without a call, a lock or a system call, as long as its epoch()
+  /// is epoch(); null over a wire. Keys are taken there as well as here, by any number of threads.
+  /// Lifetime: this object's.
+  [[nodiscard]] key_ring* ring() { return outcome() == status::qos_not_met ? nullptr : state_->find_ring(); }
+  /// Counts the OPEN_CONNECTs of this side; an older one is fenced off (R3).
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return state_->opened.epoch; }
+
   /// A run of keys, one after another in the caller's memory.
   struct run {
     std::uint64_t first = 0;  ///< index of the first; the others follow without a gap

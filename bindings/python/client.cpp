@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client.hpp"
+
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "key_source.hpp"
+#include "qkd004/in_process.hpp"
+#include "qkd004/net/connect.hpp"
+#include "stream.hpp"
+#include "transport.hpp"
+
+namespace qkd004::python {
+
+namespace {
+
+/// What connect() and pair() say of locked memory.
+secret_options memory_of(std::size_t bytes, bool allow_unlocked) { return {bytes, allow_unlocked}; }
+
+/// A string of Python as octets. Raises UnicodeEncodeError for lone surrogates.
+std::string octets(const py::str& text) {
+  Py_ssize_t size = 0;
+  const char* const utf8 = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (utf8 == nullptr) throw py::error_already_set{};
+  return {utf8, static_cast<std::size_t>(size)};
+}
+
+py::object open_connect(const client_way& way, const py::str& source, const py::str& destination,
+                        py::handle quality, const py::object& id, const py::dict& more) {
+  open_connect_request request;
+  request.source = octets(source);
+  request.destination = octets(destination);
+  request.quality = qos_from(quality);
+  if (!id.is_none()) request.stream = key_stream_id_from(id);
+  request.no_wait = !more["wait"].cast<bool>();
+  request.strict_once = more["strict_once"].cast<bool>();
+  client& c = way.use();
+  key_ring* ring = nullptr;
+  key_stream opened = wait_for([&] {
+    auto r = c.open_connect(request);
+    if (r) ring = r->ring();
+    return r;
+  });
+  if (opened.outcome() == status::qos_not_met) {
+    const py::object exception = from_module("qkd004.errors", "QoSNotMet")(
+        "the requested QoS cannot be met: counter_proposal can", to_python(opened.quality()));
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+    throw py::error_already_set{};
+  }
+  return make_stream(std::move(opened), ring, way.arena());
+}
+
+std::string report(const client_way& way, const py::object& id) {
+  const key_stream_id stream = id.is_none() ? key_stream_id{} : key_stream_id_from(id);
+  client& c = way.use();
+  return wait_for([&] { return c.report(stream); });
+}
+
+/// Over a transport of Python's, or to a URI.
+std::unique_ptr<client_way> connect(const py::object& to, const py::dict& options) {
+  const secret_arena arena{
+      memory_of(options["memory_bytes"].cast<std::size_t>(), options["allow_unlocked"].cast<bool>())};
+  if (!py::isinstance<py::str>(to)) {
+    return std::make_unique<client_way>(client{transport_of(to), arena}, arena);
+  }
+  const std::string uri = octets(to);
+  net::connect_options o;
+  o.connect_timeout =
+      std::chrono::milliseconds{std::llround(options["connect_timeout"].cast<double>() * 1000)};
+  o.allow_insecure = options["allow_insecure"].cast<bool>();
+  o.plain = options["plain"].cast<bool>();
+  o.per_call = options["per_call"].cast<bool>();
+  if (const py::object tls = options["tls"]; !tls.is_none()) {
+    o.tls.emplace();
+    o.tls->certificate = tls.attr("certificate").cast<std::string>();
+    o.tls->key = tls.attr("key").cast<std::string>();
+    o.tls->authority = tls.attr("authority").cast<std::string>();
+    o.tls->allow_tls_1_2 = tls.attr("allow_tls_1_2").cast<bool>();
+    o.server = tls.attr("server").cast<std::string>();
+  }
+  std::string why;
+  blocking_call call;
+  auto r = [&] {
+    const py::gil_scoped_release released;
+    return net::connect(uri, arena, o, &why);
+  }();
+  if (!r) call.failed(r.error(), why);
+  return std::make_unique<client_way>(client{std::move(*r), arena}, arena);
+}
+
+std::pair<std::unique_ptr<client_way>, std::unique_ptr<client_way>> make_pair(const py::dict& options) {
+  pair_options o;
+  o.first_node = octets(options["first_node"].cast<py::str>());
+  o.second_node = octets(options["second_node"].cast<py::str>());
+  o.memory = memory_of(options["memory_bytes"].cast<std::size_t>(), options["allow_unlocked"].cast<bool>());
+  o.source.rate_bps = options["rate_bps"].cast<std::uint64_t>();
+  const py::object first = options["first_source"];
+  const py::object second = options["second_source"];
+  if (!first.is_none()) {
+    o.first_source = key_source_of(first);
+    o.second_source = key_source_of(second);
+  }
+  blocking_call call;
+  std::shared_ptr<in_process_link> link;
+  std::error_code failed;
+  {
+    const py::gil_scoped_release released;
+    try {
+      link = std::make_shared<in_process_link>(std::move(o));
+    } catch (const std::system_error& error) {
+      failed = error.code();
+    }
+  }
+  if (failed) call.failed(failed, "a pair of sites cannot be made: " + failed.message());
+  const auto way = [&link](std::size_t site) {
+    const py::gil_scoped_release released;
+    return std::make_unique<client_way>(qkd004::connect(link, site), link->arena(site));
+  };
+  auto a = way(0);
+  auto b = way(1);
+  {
+    const py::gil_scoped_release released;
+    link.reset();
+  }
+  return {std::move(a), std::move(b)};
+}
+
+}  // namespace
+
+client_way::~client_way() {
+  if (generation_ != fork_generation()) {
+    (void)client_.release();  // the parent's: its locks may be held for ever
+    return;
+  }
+  // a site that goes with it stops its key source, which may be Python's
+  const py::gil_scoped_release released;
+  client_.reset();
+}
+
+client& client_way::use() const {
+  if (generation_ != fork_generation())
+    raise_closed("the client is the parent's: connect again after fork()");
+  return *client_;
+}
+
+void add_client(py::module_& m) {
+  py::class_<client_way>(m, "ClientWay", "The way to one key manager; qkd004.Client stands on it.")
+      .def("open_connect", &open_connect, "The key stream; a status that is not an answer is raised.")
+      .def("report", &report, "How the caller's streams stand, as JSON.")
+      .def_property_readonly(
+          "locked", [](const client_way& w) { return std::make_pair(w.arena().used(), w.arena().mapped()); },
+          "Octets of locked memory in use, and mapped.");
+  m.def("connect", &connect, "A ClientWay to a URI or over a Transport.");
+  m.def("pair", &make_pair, "Two sites in this process: a ClientWay to each.");
+}
+
+}  // namespace qkd004::python

@@ -1,0 +1,109 @@
+// interpreter: how this extension stands to the Python around it: the GIL, forks, and exceptions that cross C++.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <exception>
+#include <new>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "qkd004/result.hpp"
+
+namespace qkd004::python {
+
+namespace py = pybind11;
+
+/// How many forks lie between the first process and this one. What was made under another number is the parent's: its
+/// locks may be held by threads that are not here.
+[[nodiscard]] unsigned fork_generation() noexcept;
+
+/// Raises the exception for an error. `text` says more than the error; it holds no key.
+[[noreturn]] void raise(std::error_code error, const std::string& text = {});
+[[noreturn]] void raise_closed(const char* what);
+
+/// An attribute of one of the package's modules, looked up each time: for what is not hot.
+[[nodiscard]] py::object from_module(const char* module, const char* name);
+
+/// Marks the time in which this thread is inside a blocking call: an exception of a callback that runs on it waits for the
+/// end of the call. Raises InvalidArgument inside a callback of a key source, which holds what the call would wait for.
+class blocking_call {
+ public:
+  blocking_call();
+  ~blocking_call();
+  blocking_call(const blocking_call&) = delete;
+  blocking_call& operator=(const blocking_call&) = delete;
+
+  /// The call has failed: raises the exception of the callback, if there is one, else that of `error`.
+  [[noreturn]] void failed(std::error_code error, const std::string& text = {});
+
+ private:
+  PyObject* before_;  ///< of a call outside this one, which runs a transport that calls
+};
+
+/// While a key source's methods run on this thread.
+class inside_key_source {
+ public:
+  inside_key_source() noexcept;
+  ~inside_key_source();
+  inside_key_source(const inside_key_source&) = delete;
+  inside_key_source& operator=(const inside_key_source&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// Takes the exception that a callback left: to the blocking call of this thread, or, if there is none, to
+/// sys.unraisablehook with the name of `where`. Requires: the GIL, and an exception that is set.
+/// Returns what the C++ caller is told.
+[[nodiscard]] std::error_code callback_failed(PyObject* where) noexcept;
+
+/// Runs `work`, which returns a result, without the GIL. Returns its value, or raises.
+template <class Work>
+auto wait_for(Work&& work) {
+  blocking_call call;
+  auto r = [&] {
+    const py::gil_scoped_release released;
+    return work();
+  }();
+  if (!r) call.failed(r.error());
+  if constexpr (!std::is_void_v<typename decltype(r)::value_type>) return std::move(*r);
+}
+
+/// The body of a C slot: an exception of C++ becomes one of Python, and `failed` is returned.
+template <class Body, class Failed = PyObject*>
+Failed slot(Body&& body, Failed failed = {}) noexcept {
+  try {
+    return body();
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+  return failed;
+}
+
+/// A whole number from 0 to `most`. Raises TypeError, InvalidArgument with the name.
+[[nodiscard]] unsigned long long whole_number(PyObject* value, const char* name, unsigned long long most);
+
+/// Of a type that only this extension makes objects of, and nobody derives from.
+inline constexpr unsigned long type_flags = Py_TPFLAGS_DEFAULT
+#if PY_VERSION_HEX >= 0x030A0000
+                                            | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE
+#endif
+    ;
+/// Makes the type and adds it to the module. Returns a reference that is never let go.
+[[nodiscard]] PyTypeObject* add_type(py::module_& m, PyType_Spec& spec);
+
+/// A PyMethodDef wants its function as if it had two parameters.
+template <class Function>
+[[nodiscard]] PyCFunction as_method(Function* f) noexcept {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(f));
+}
+
+}  // namespace qkd004::python
