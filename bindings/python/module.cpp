@@ -5,6 +5,7 @@
 #include "interpreter.hpp"
 #include "key.hpp"
 #include "qkd004/version.hpp"
+#include "server.hpp"
 #include "software_link.hpp"
 #include "stream.hpp"
 
@@ -28,6 +29,7 @@ PYBIND11_MODULE(_qkd004, m, pybind11::multiple_interpreters::not_supported()) {
   add_stream(m);
   add_client(m);
   add_software_link(m);
+  add_server(m);
   m.attr("version") = QKD004_VERSION_STRING;
   // the Python side has a list of its own: a test compares the two
   py::dict statuses;

@@ -41,29 +41,87 @@ Threads and processes
 
 from __future__ import annotations
 
-from . import errors, messages
 from ._qkd004 import Key, KeyStream
 from ._qkd004 import version as __version__
 from .client import TLS, Client, connect, pair
-from .errors import *  # noqa: F403
-from .messages import *  # noqa: F403
+from .errors import (
+    Closed,
+    IndexNotAvailable,
+    InsufficientKey,
+    InvalidArgument,
+    KeyStreamInUse,
+    MetadataTooSmall,
+    NoQKDConnection,
+    NotAuthorized,
+    PeerNotConnected,
+    ProtocolError,
+    QKDError,
+    QKDTimeout,
+    QoSNotMet,
+    ResourceLimit,
+    ShuttingDown,
+    Status,
+    StreamExhausted,
+    TransportError,
+    UnknownKeyStream,
+)
+from .messages import (
+    CloseRequest,
+    CloseResponse,
+    GetKeyRequest,
+    GetKeyResponse,
+    OpenConnectRequest,
+    OpenConnectResponse,
+    QoS,
+    Request,
+    Response,
+)
+from .server import Server, serve
 from .source import KeySource, SecurityClass, Session, SoftwareLink, SoftwareLinkEnd
 from .transport import Transport
 
 __all__ = [
     "Client",
+    "CloseRequest",
+    "CloseResponse",
+    "Closed",
+    "GetKeyRequest",
+    "GetKeyResponse",
+    "IndexNotAvailable",
+    "InsufficientKey",
+    "InvalidArgument",
     "Key",
     "KeySource",
     "KeyStream",
+    "KeyStreamInUse",
+    "MetadataTooSmall",
+    "NoQKDConnection",
+    "NotAuthorized",
+    "OpenConnectRequest",
+    "OpenConnectResponse",
+    "PeerNotConnected",
+    "ProtocolError",
+    "QKDError",
+    "QKDTimeout",
+    "QoS",
+    "QoSNotMet",
+    "Request",
+    "ResourceLimit",
+    "Response",
     "SecurityClass",
+    "Server",
     "Session",
+    "ShuttingDown",
     "SoftwareLink",
     "SoftwareLinkEnd",
+    "Status",
+    "StreamExhausted",
     "TLS",
     "Transport",
+    "TransportError",
+    "UnknownKeyStream",
     "__version__",
     "connect",
     "pair",
+    "serve",
 ]
-__all__ += errors.__all__
-__all__ += messages.__all__
