@@ -24,19 +24,11 @@ namespace {
 /// What connect() and pair() say of locked memory.
 secret_options memory_of(std::size_t bytes, bool allow_unlocked) { return {bytes, allow_unlocked}; }
 
-/// A string of Python as octets. Raises UnicodeEncodeError for lone surrogates.
-std::string octets(const py::str& text) {
-  Py_ssize_t size = 0;
-  const char* const utf8 = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
-  if (utf8 == nullptr) throw py::error_already_set{};
-  return {utf8, static_cast<std::size_t>(size)};
-}
-
-py::object open_connect(const client_way& way, const py::str& source, const py::str& destination,
-                        py::handle quality, const py::object& id, const py::dict& more) {
+py::object open_connect(const client_way& way, py::handle source, py::handle destination, py::handle quality,
+                        const py::object& id, const py::dict& more) {
   open_connect_request request;
-  request.source = octets(source);
-  request.destination = octets(destination);
+  request.source = text(source, "source");
+  request.destination = text(destination, "destination");
   request.quality = qos_from(quality);
   if (!id.is_none()) request.stream = key_stream_id_from(id);
   request.no_wait = !more["wait"].cast<bool>();
@@ -70,7 +62,7 @@ std::unique_ptr<client_way> connect(const py::object& to, const py::dict& option
   if (!py::isinstance<py::str>(to)) {
     return std::make_unique<client_way>(client{transport_of(to), arena}, arena);
   }
-  const std::string uri = octets(to);
+  const std::string uri = text(to, "uri");
   net::connect_options o;
   o.connect_timeout =
       std::chrono::milliseconds{std::llround(options["connect_timeout"].cast<double>() * 1000)};
@@ -79,11 +71,11 @@ std::unique_ptr<client_way> connect(const py::object& to, const py::dict& option
   o.per_call = options["per_call"].cast<bool>();
   if (const py::object tls = options["tls"]; !tls.is_none()) {
     o.tls.emplace();
-    o.tls->certificate = tls.attr("certificate").cast<std::string>();
-    o.tls->key = tls.attr("key").cast<std::string>();
-    o.tls->authority = tls.attr("authority").cast<std::string>();
+    o.tls->certificate = text(tls.attr("certificate"), "TLS.certificate");
+    o.tls->key = text(tls.attr("key"), "TLS.key");
+    o.tls->authority = text(tls.attr("authority"), "TLS.authority");
     o.tls->allow_tls_1_2 = tls.attr("allow_tls_1_2").cast<bool>();
-    o.server = tls.attr("server").cast<std::string>();
+    o.server = text(tls.attr("server"), "TLS.server");
   }
   std::string why;
   blocking_call call;
@@ -97,8 +89,8 @@ std::unique_ptr<client_way> connect(const py::object& to, const py::dict& option
 
 std::pair<std::unique_ptr<client_way>, std::unique_ptr<client_way>> make_pair(const py::dict& options) {
   pair_options o;
-  o.first_node = octets(options["first_node"].cast<py::str>());
-  o.second_node = octets(options["second_node"].cast<py::str>());
+  o.first_node = text(options["first_node"], "the name of a site");
+  o.second_node = text(options["second_node"], "the name of a site");
   o.memory = memory_of(options["memory_bytes"].cast<std::size_t>(), options["allow_unlocked"].cast<bool>());
   o.source.rate_bps = options["rate_bps"].cast<std::uint64_t>();
   const py::object first = options["first_source"];

@@ -135,6 +135,16 @@ PyTypeObject* add_type(py::module_& m, PyType_Spec& spec) {
   return made;
 }
 
+std::string text(py::handle value, const char* name) {
+  if (!PyUnicode_Check(value.ptr())) {
+    throw py::type_error(std::string{name} + " is text, not " + Py_TYPE(value.ptr())->tp_name);
+  }
+  Py_ssize_t size = 0;
+  const char* const utf8 = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
+  if (utf8 == nullptr) throw py::error_already_set{};
+  return {utf8, static_cast<std::size_t>(size)};
+}
+
 unsigned long long whole_number(PyObject* value, const char* name, unsigned long long most) {
   const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(value));
   if (!number) throw py::error_already_set{};

@@ -80,6 +80,8 @@ Failed slot(Body&& body, Failed failed = {}) noexcept {
     return body();
   } catch (py::error_already_set& error) {
     error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {
@@ -87,6 +89,9 @@ Failed slot(Body&& body, Failed failed = {}) noexcept {
   }
   return failed;
 }
+
+/// The octets of a str. Raises TypeError, UnicodeEncodeError for lone surrogates.
+[[nodiscard]] std::string text(py::handle value, const char* name);
 
 /// A whole number from 0 to `most`. Raises TypeError, InvalidArgument with the name.
 [[nodiscard]] unsigned long long whole_number(PyObject* value, const char* name, unsigned long long most);

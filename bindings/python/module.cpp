@@ -9,20 +9,8 @@
 #include "software_link.hpp"
 #include "stream.hpp"
 
-namespace {
-
-/// Keys, streams and their locks are one process's, and no interpreter but the first is told of its end.
-void refuse_sub_interpreters() {
-  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-    throw pybind11::import_error("qkd004 does not run in sub-interpreters");
-  }
-}
-
-}  // namespace
-
-PYBIND11_MODULE(_qkd004, m, pybind11::multiple_interpreters::not_supported()) {
+PYBIND11_MODULE(_qkd004_in_the_first_interpreter, m, pybind11::multiple_interpreters::not_supported()) {
   using namespace qkd004::python;
-  refuse_sub_interpreters();
   m.doc() = "The part of qkd004 that is C++; import qkd004.";
   (void)fork_generation();  // forks count from now
   add_key(m);
@@ -38,4 +26,14 @@ PYBIND11_MODULE(_qkd004, m, pybind11::multiple_interpreters::not_supported()) {
     if (text != "unknown status") statuses[py::int_(s)] = py::str(text.data(), text.size());
   }
   m.attr("statuses") = statuses;
+}
+
+/// Keys, streams and their locks are one process's, and no interpreter but the first is told of its end: others are refused,
+/// and before pybind11 asks for a GIL that it would wait for, for ever.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__qkd004() {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(PyExc_ImportError, "qkd004 does not run in sub-interpreters");
+    return nullptr;
+  }
+  return PyInit__qkd004_in_the_first_interpreter();
 }

@@ -83,15 +83,15 @@ class server_object {
   const unsigned generation_ = fork_generation();
 };
 
-/// `text` is what `file` says; paths in it are taken from that file's folder.
-std::unique_ptr<server_object> start(const std::string& text, const std::string& file,
+/// `toml` is what `file` says; paths in it are taken from that file's folder.
+std::unique_ptr<server_object> start(const std::string& toml, const std::string& file,
                                      const py::dict& sources, const py::object& log) {
   std::string why;
-  auto config = serve::parse_config(text, file, &why);
+  auto config = serve::parse_config(toml, file, &why);
   if (!config) raise(config.error(), why);
   serve::server_options options;
   for (const auto& [link, source] : sources) {
-    options.sources.emplace(link.cast<std::string>(),
+    options.sources.emplace(text(link, "the name of a link"),
                             key_source_of(py::reinterpret_borrow<py::object>(source)));
   }
   if (!log.is_none()) options.log = log_to{log};

@@ -15,6 +15,8 @@ namespace qkd004::python {
 
 namespace {
 
+void read(const py::dict& from, const char* name, std::string& value) { value = text(from[name], name); }
+
 template <class Value>
 void read(const py::dict& from, const char* name, Value& value) {
   try {

@@ -611,7 +611,7 @@ qos qos_from(py::handle q) {
   number("priority", wanted.priority);
   number("timeout_ms", wanted.timeout_ms);
   number("ttl_s", wanted.ttl_s);
-  wanted.metadata_mimetype = q.attr("metadata_mimetype").cast<std::string>();
+  wanted.metadata_mimetype = text(q.attr("metadata_mimetype"), "metadata_mimetype");
   return wanted;
 }
 

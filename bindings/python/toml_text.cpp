@@ -46,7 +46,7 @@ void convert(py::handle value, int depth, target to) {
   } else if (py::isinstance<py::float_>(value)) {
     to.put(value.cast<double>());
   } else if (py::isinstance<py::str>(value)) {
-    to.put(value.cast<std::string>());
+    to.put(text(value, "a value"));
   } else if (py::isinstance<py::dict>(value)) {
     to.put(table_of(py::reinterpret_borrow<py::dict>(value), depth + 1));
   } else if (py::isinstance<py::list>(value) || py::isinstance<py::tuple>(value)) {
@@ -54,7 +54,7 @@ void convert(py::handle value, int depth, target to) {
     for (const py::handle element : value) convert(element, depth + 1, target{list});
     to.put(std::move(list));
   } else if (py::hasattr(value, "__fspath__")) {
-    to.put(value.attr("__fspath__")().cast<std::string>());
+    to.put(text(value.attr("__fspath__")(), "a path"));
   } else {
     throw py::type_error(
         std::string{"a configuration holds text, numbers, True, False, lists and dicts, no "} +
@@ -65,8 +65,7 @@ void convert(py::handle value, int depth, target to) {
 toml::table table_of(const py::dict& from, int depth) {
   toml::table table;
   for (const auto& [key, value] : from) {
-    if (!py::isinstance<py::str>(key)) throw py::type_error("the keys of a configuration are text");
-    convert(value, depth, target{table, key.cast<std::string>()});
+    convert(value, depth, target{table, text(key, "a key")});
   }
   return table;
 }
