@@ -24,6 +24,20 @@ namespace {
 /// What connect() and pair() say of locked memory.
 secret_options memory_of(std::size_t bytes, bool allow_unlocked) { return {bytes, allow_unlocked}; }
 
+/// wait_for(), where close() by another thread is Closed for this one.
+template <class Work>
+auto ask(const client_way& way, Work&& work) {
+  client& c = way.use();
+  blocking_call call;
+  auto r = [&] {
+    const py::gil_scoped_release released;
+    return work(c);
+  }();
+  if (!r && way.closed() && !call.interrupted()) raise_closed("the client was closed while this call waited");
+  if (!r || call.interrupted()) call.failed(r.error());
+  return std::move(*r);
+}
+
 py::object open_connect(const client_way& way, py::handle source, py::handle destination, py::handle quality,
                         const py::object& id, const py::dict& more) {
   open_connect_request request;
@@ -33,9 +47,8 @@ py::object open_connect(const client_way& way, py::handle source, py::handle des
   if (!id.is_none()) request.stream = key_stream_id_from(id);
   request.no_wait = !more["wait"].cast<bool>();
   request.strict_once = more["strict_once"].cast<bool>();
-  client& c = way.use();
   key_ring* ring = nullptr;
-  key_stream opened = wait_for([&] {
+  key_stream opened = ask(way, [&](client& c) {
     auto r = c.open_connect(request);
     if (r) ring = r->ring();
     return r;
@@ -51,8 +64,7 @@ py::object open_connect(const client_way& way, py::handle source, py::handle des
 
 std::string report(const client_way& way, const py::object& id) {
   const key_stream_id stream = id.is_none() ? key_stream_id{} : key_stream_id_from(id);
-  client& c = way.use();
-  return wait_for([&] { return c.report(stream); });
+  return ask(way, [&](client& c) { return c.report(stream); });
 }
 
 /// Over a transport of Python's, or to a URI.
@@ -136,15 +148,24 @@ client_way::~client_way() {
   client_.reset();
 }
 
+void client_way::close() {
+  closed_ = true;
+  if (generation_ != fork_generation()) return;
+  const py::gil_scoped_release released;
+  client_->cancel();
+}
+
 client& client_way::use() const {
   if (generation_ != fork_generation())
     raise_closed("the client is the parent's: connect again after fork()");
+  if (closed_) raise_closed("the client was closed");
   return *client_;
 }
 
 void add_client(py::module_& m) {
   py::class_<client_way>(m, "ClientWay", "The way to one key manager; qkd004.Client stands on it.")
       .def("open_connect", &open_connect, "The key stream; a status that is not an answer is raised.")
+      .def("close", &client_way::close, "Ends the calls that wait.")
       .def("report", &report, "How the caller's streams stand, as JSON.")
       .def_property_readonly(
           "locked", [](const client_way& w) { return std::make_pair(w.arena().used(), w.arena().mapped()); },

@@ -19,6 +19,10 @@ class client_way {
   client_way(const client_way&) = delete;
   client_way& operator=(const client_way&) = delete;
 
+  /// Ends the calls that wait, and refuses others.
+  void close();
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
+
   /// Raises Closed in a child of fork().
   [[nodiscard]] client& use() const;
   [[nodiscard]] const secret_arena& arena() const noexcept { return arena_; }
@@ -26,6 +30,7 @@ class client_way {
  private:
   std::unique_ptr<client> client_;
   secret_arena arena_;
+  bool closed_ = false;
   const unsigned generation_ = fork_generation();
 };
 

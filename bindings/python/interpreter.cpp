@@ -15,6 +15,7 @@ unsigned generation = 0;
 
 /// The exception that a callback on this thread left, while a blocking call waits for it.
 thread_local PyObject* left_behind = nullptr;
+thread_local bool by_signal = false;  ///< and not by a callback
 thread_local unsigned calls_of_this_thread = 0;
 thread_local bool in_key_source = false;
 
@@ -37,14 +38,18 @@ void set_exception(PyObject* owned) noexcept {
 
 /// The call came to a good end, whose value must not be lost for an exception.
 void report_late(PyObject* owned) noexcept {
-  const bool interrupt = PyErr_GivenExceptionMatches(owned, PyExc_KeyboardInterrupt) != 0;
-  if (interrupt) {
+  PyObject* type = nullptr;
+  PyObject* value = nullptr;
+  PyObject* trace = nullptr;
+  PyErr_Fetch(&type, &value, &trace);  // the one that the call itself raises
+  if (PyErr_GivenExceptionMatches(owned, PyExc_KeyboardInterrupt) != 0) {
     Py_DECREF(owned);
     PyErr_SetInterrupt();  // again, for the code after the call
-    return;
+  } else {
+    set_exception(owned);
+    PyErr_WriteUnraisable(nullptr);
   }
-  set_exception(owned);
-  PyErr_WriteUnraisable(nullptr);
+  PyErr_Restore(type, value, trace);
 }
 
 }  // namespace
@@ -78,18 +83,33 @@ void raise_closed(const char* what) {
   throw py::error_already_set{};
 }
 
-blocking_call::blocking_call() : before_{nullptr} {
+blocking_call::blocking_call() : exception_before_{nullptr}, by_signal_before_{false} {
   if (in_key_source) {
     raise(status::invalid_argument,
           "called from inside a key source, which its key manager waits for: use another thread");
   }
-  before_ = std::exchange(left_behind, nullptr);
+  exception_before_ = std::exchange(left_behind, nullptr);
+  by_signal_before_ = std::exchange(by_signal, false);
   ++calls_of_this_thread;
 }
 
 blocking_call::~blocking_call() {
   --calls_of_this_thread;
-  if (PyObject* const late = std::exchange(left_behind, before_)) report_late(late);
+  by_signal = by_signal_before_;
+  if (PyObject* const late = std::exchange(left_behind, exception_before_)) report_late(late);
+}
+
+bool blocking_call::interrupted() const noexcept { return left_behind != nullptr && by_signal; }
+
+bool blocking_call::see_to_signals() {
+  const py::gil_scoped_acquire held;
+  if (left_behind != nullptr && by_signal) return false;
+  if (PyErr_CheckSignals() == 0) return true;
+  PyObject* const raised = take_exception();
+  if (left_behind != nullptr) report_late(std::exchange(left_behind, nullptr));
+  left_behind = raised;
+  by_signal = true;
+  return false;
 }
 
 void blocking_call::failed(std::error_code error, const std::string& text) {

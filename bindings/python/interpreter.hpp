@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "qkd004/result.hpp"
+#include "qkd004/waiting.hpp"
 
 namespace qkd004::python {
 
@@ -28,8 +29,9 @@ namespace py = pybind11;
 /// An attribute of one of the package's modules, looked up each time: for what is not hot.
 [[nodiscard]] py::object from_module(const char* module, const char* name);
 
-/// Marks the time in which this thread is inside a blocking call: an exception of a callback that runs on it waits for the
-/// end of the call. Raises InvalidArgument inside a callback of a key source, which holds what the call would wait for.
+/// Marks the time in which this thread is inside a blocking call. Signals are seen to while it waits, and one whose handler
+/// raises (KeyboardInterrupt) ends it; that exception, and one of a callback on this thread, waits for the end of the call.
+/// Raises InvalidArgument inside a callback of a key source, which holds what the call would wait for.
 class blocking_call {
  public:
   blocking_call();
@@ -40,8 +42,15 @@ class blocking_call {
   /// The call has failed: raises the exception of the callback, if there is one, else that of `error`.
   [[noreturn]] void failed(std::error_code error, const std::string& text = {});
 
+  /// The call has succeeded, and nevertheless a signal's handler raised meanwhile: see to the value, then call failed().
+  [[nodiscard]] bool interrupted() const noexcept;
+
  private:
-  PyObject* before_;  ///< of a call outside this one, which runs a transport that calls
+  static bool see_to_signals();
+
+  PyObject* exception_before_;  ///< of a call outside this one, which runs a transport that calls
+  bool by_signal_before_;
+  waiting_hook hook_{see_to_signals};
 };
 
 /// While a key source's methods run on this thread.
@@ -69,7 +78,7 @@ auto wait_for(Work&& work) {
     const py::gil_scoped_release released;
     return work();
   }();
-  if (!r) call.failed(r.error());
+  if (!r || call.interrupted()) call.failed(r.error());
   if constexpr (!std::is_void_v<typename decltype(r)::value_type>) return std::move(*r);
 }
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -86,19 +87,26 @@ class visit {
   open_stream& o_;
 };
 
-/// wait_for(), where close() by another thread is Closed for this one.
-template <class Work>
-auto ask(open_stream& o, Work&& work) {
+/// wait_for(), where close() by another thread is Closed for this one. If a signal's handler raised at the moment in which
+/// the call succeeded, `keep` is given the value before that is raised.
+template <class Work, class Keep>
+auto ask(open_stream& o, Work&& work, Keep&& keep) {
   const visit inside{o};
   blocking_call call;
   auto r = [&] {
     const py::gil_scoped_release released;
     return work(*o.stream);
   }();
+  if (call.interrupted()) {
+    if (r) keep(r);
+    call.failed(r.error());
+  }
   if (!r && o.closed) raise_closed("the stream was closed while this call waited");
   if (!r) call.failed(r.error());
   if constexpr (!std::is_void_v<typename decltype(r)::value_type>) return std::move(*r);
 }
+
+constexpr auto nothing_to_keep = [](const auto&) {};
 
 /// A place that is given back unless a key was put there.
 class booked {
@@ -165,12 +173,16 @@ py::object one_key(open_stream& o, std::optional<std::uint64_t> index, bool wait
     return key;
   }
   booked place{o.memory->take()};
-  key_label label;
-  label.index = ask(o, [&](key_stream& s) {
-    return wait ? s.key_into(place.room(), label.metadata, index)
-                : s.try_key_into(place.room(), label.metadata, index);
-  });
-  return place.key(label);
+  key_chunk described;
+  const auto label = [&](std::uint64_t at) { return key_label{at, described.metadata, nullptr}; };
+  const std::uint64_t at = ask(
+      o,
+      [&](key_stream& s) {
+        return wait ? s.key_into(place.room(), described, index)
+                    : s.try_key_into(place.room(), described, index);
+      },
+      [&](const result<std::uint64_t>& r) { o.returned.push_back(place.key(label(*r))); });
+  return place.key(label(at));
 }
 
 PyObject* stream_get_key(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
@@ -263,9 +275,16 @@ void add_waiting(open_stream& o, key_list& keys) {
     return;
   }
   booked place{o.memory->take_run(keys.missing())};
-  const auto run = ask(o, [&](key_stream& s) { return s.next_keys_into(place.room()); });
-  key_label label{run.first, {}, nullptr};
-  for (std::size_t i = 0; i < run.count; ++i, ++label.index) keys.add(place.key(label));
+  const auto each = [&](const key_stream::run& run, const auto& put) {
+    key_label label{run.first, {}, nullptr};
+    for (std::size_t i = 0; i < run.count; ++i, ++label.index) put(place.key(label));
+  };
+  const auto run = ask(
+      o, [&](key_stream& s) { return s.next_keys_into(place.room()); },
+      [&](const result<key_stream::run>& r) {
+        each(*r, [&](py::object key) { o.returned.push_back(std::move(key)); });
+      });
+  each(run, [&](py::object key) { keys.add(std::move(key)); });
 }
 
 PyObject* stream_take(PyObject* self, PyObject* count) noexcept {
@@ -309,6 +328,17 @@ class caller_buffer {
   Py_buffer view_{};
 };
 
+/// Keys that a call took which then has to raise: they are for the next.
+void take_back(open_stream& o, std::span<std::byte> from, const key_stream::run& run) {
+  const std::size_t size = o.memory->chunk_size();
+  for (std::size_t i = 0; i < run.count; ++i) {
+    booked place{o.memory->take()};
+    std::memcpy(place.room().data(), from.data() + i * size, size);
+    wipe(from.data() + i * size, size);
+    o.returned.push_back(place.key({run.first + i, {}, nullptr}));
+  }
+}
+
 PyObject* stream_get_keys_into(PyObject* self, PyObject* buffer) noexcept {
   return slot([&] {
     open_stream& o = usable(self);
@@ -336,7 +366,9 @@ PyObject* stream_get_keys_into(PyObject* self, PyObject* buffer) noexcept {
       }
     }
     if (count == 0) {
-      const auto run = ask(o, [&](key_stream& s) { return s.next_keys_into(to.octets()); });
+      const auto run = ask(
+          o, [&](key_stream& s) { return s.next_keys_into(to.octets()); },
+          [&](const result<key_stream::run>& r) { take_back(o, to.octets(), *r); });
       first = run.first;
       count = run.count;
     }
@@ -367,7 +399,8 @@ PyObject* stream_wait_for_peer(PyObject* self, PyObject* const* arguments, Py_ss
       // 0 means the stream's Timeout below
       timeout = std::max(milliseconds{std::llround(seconds * 1000)}, milliseconds{1});
     }
-    ask(o, [&](key_stream& s) { return s.wait_for_peer(timeout); });
+    ask(
+        o, [&](key_stream& s) { return s.wait_for_peer(timeout); }, nothing_to_keep);
     Py_INCREF(Py_None);
     return Py_None;
   });
@@ -378,7 +411,8 @@ PyObject* stream_prefetch(PyObject* self, PyObject* keys) noexcept {
     open_stream& o = usable(self);
     const auto count = static_cast<std::uint32_t>(whole_number(keys, "keys", 0xffff'ffff));
     if (o.waiting > 0) raise(status::invalid_argument, "prefetch() while another call of this stream waits");
-    ask(o, [&](key_stream& s) { return s.prefetch(count); });
+    ask(
+        o, [&](key_stream& s) { return s.prefetch(count); }, nothing_to_keep);
     Py_INCREF(Py_None);
     return Py_None;
   });

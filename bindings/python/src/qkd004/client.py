@@ -95,12 +95,13 @@ class Client:
 
     def close(self) -> None:
         """Closes the streams that were opened here and are still held, and lets go of the connection. May be
-        repeated. A call that waits on another thread ends as its stream does.
+        repeated. Calls that wait on other threads end (Closed).
 
         Raises what the last stream that could not be closed raised; the client is closed all the same."""
-        if self._way is None:
+        way, self._way = self._way, None
+        if way is None:
             return
-        self._way = None
+        way.close()
         failed: Optional[Exception] = None
         for stream in list(self._streams):
             try:
