@@ -30,7 +30,7 @@ auto ask(const client_way& way, Work&& work) {
   client& c = way.use();
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return work(c);
   }();
   if (!r && way.closed() && !call.interrupted()) raise_closed("the client was closed while this call waited");
@@ -92,7 +92,7 @@ std::unique_ptr<client_way> connect(const py::object& to, const py::dict& option
   std::string why;
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return net::connect(uri, arena, o, &why);
   }();
   if (!r) call.failed(r.error(), why);
@@ -115,7 +115,7 @@ std::pair<std::unique_ptr<client_way>, std::unique_ptr<client_way>> make_pair(co
   std::shared_ptr<in_process_link> link;
   std::error_code failed;
   {
-    const py::gil_scoped_release released;
+    const gil_released released;
     try {
       link = std::make_shared<in_process_link>(std::move(o));
     } catch (const std::system_error& error) {
@@ -124,13 +124,13 @@ std::pair<std::unique_ptr<client_way>, std::unique_ptr<client_way>> make_pair(co
   }
   if (failed) call.failed(failed, "a pair of sites cannot be made: " + failed.message());
   const auto way = [&link](std::size_t site) {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return std::make_unique<client_way>(qkd004::connect(link, site), link->arena(site));
   };
   auto a = way(0);
   auto b = way(1);
   {
-    const py::gil_scoped_release released;
+    const gil_released released;
     link.reset();
   }
   return {std::move(a), std::move(b)};
@@ -144,14 +144,14 @@ client_way::~client_way() {
     return;
   }
   // a site that goes with it stops its key source, which may be Python's
-  const py::gil_scoped_release released;
+  const gil_released released;
   client_.reset();
 }
 
 void client_way::close() {
   closed_ = true;
   if (generation_ != fork_generation()) return;
-  const py::gil_scoped_release released;
+  const gil_released released;
   client_->cancel();
 }
 

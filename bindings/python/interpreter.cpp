@@ -2,6 +2,7 @@
 #include "interpreter.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -52,12 +53,34 @@ void report_late(PyObject* owned) noexcept {
   PyErr_Restore(type, value, trace);
 }
 
+[[noreturn]] void sleep_for_ever() noexcept {
+  for (;;) ::pause();
+}
+
 }  // namespace
 
 unsigned fork_generation() noexcept {
   static const int registered = ::pthread_atfork(nullptr, nullptr, [] { ++generation; });
   (void)registered;
   return generation;
+}
+
+gil_released::~gil_released() {
+  try {
+    PyEval_RestoreThread(state_);
+  } catch (...) {  // abi::__forced_unwind, or what another C library has for it
+    sleep_for_ever();
+  }
+}
+
+gil_held::gil_held() noexcept {
+  if (Py_IsInitialized() == 0) return;
+  try {
+    state_ = PyGILState_Ensure();
+    held_ = true;
+  } catch (...) {
+    sleep_for_ever();
+  }
 }
 
 py::object from_module(const char* module, const char* name) {
@@ -102,7 +125,8 @@ blocking_call::~blocking_call() {
 bool blocking_call::interrupted() const noexcept { return left_behind != nullptr && by_signal; }
 
 bool blocking_call::see_to_signals() {
-  const py::gil_scoped_acquire held;
+  const gil_held held;
+  if (!held) return true;
   if (left_behind != nullptr && by_signal) return false;
   if (PyErr_CheckSignals() == 0) return true;
   PyObject* const raised = take_exception();

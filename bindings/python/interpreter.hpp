@@ -22,6 +22,36 @@ namespace py = pybind11;
 /// locks may be held by threads that are not here.
 [[nodiscard]] unsigned fork_generation() noexcept;
 
+/// While it lives, this thread does without the GIL.
+/// A thread that wants the GIL back while the interpreter ends gets neither it nor out: before Python 3.14 it would be
+/// unwound by force, which C++ cannot be everywhere; so it sleeps until the process is gone, as it does from 3.14 on.
+class gil_released {
+ public:
+  gil_released() noexcept : state_{PyEval_SaveThread()} {}
+  ~gil_released();
+  gil_released(const gil_released&) = delete;
+  gil_released& operator=(const gil_released&) = delete;
+
+ private:
+  PyThreadState* const state_;
+};
+
+/// While it lives, this thread has the GIL, if the interpreter is still there to give it.
+class gil_held {
+ public:
+  gil_held() noexcept;
+  ~gil_held() {
+    if (held_) PyGILState_Release(state_);
+  }
+  gil_held(const gil_held&) = delete;
+  gil_held& operator=(const gil_held&) = delete;
+  explicit operator bool() const noexcept { return held_; }
+
+ private:
+  bool held_ = false;
+  PyGILState_STATE state_{};
+};
+
 /// Raises the exception for an error. `text` says more than the error; it holds no key.
 [[noreturn]] void raise(std::error_code error, const std::string& text = {});
 [[noreturn]] void raise_closed(const char* what);
@@ -75,7 +105,7 @@ template <class Work>
 auto wait_for(Work&& work) {
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return work();
   }();
   if (!r || call.interrupted()) call.failed(r.error());

@@ -15,18 +15,6 @@ namespace qkd004::python {
 
 namespace {
 
-/// The GIL, if the interpreter is still there to give it.
-class gil {
- public:
-  gil() {
-    if (Py_IsInitialized() != 0) state_.emplace();
-  }
-  explicit operator bool() const noexcept { return state_.has_value(); }
-
- private:
-  std::optional<py::gil_scoped_acquire> state_;
-};
-
 /// Called by whatever thread runs the key manager, which holds the manager's lock meanwhile: hence no thread waits for
 /// that lock with the GIL in its hands.
 class python_key_source final : public key_source {
@@ -48,7 +36,7 @@ class python_key_source final : public key_source {
       (void)source_.release();
       return;
     }
-    const gil held;
+    const gil_held held;
     if (held) {
       source_ = {};
     } else {
@@ -142,7 +130,7 @@ class python_key_source final : public key_source {
   std::error_code call(Work&& work) const noexcept {
     if (generation_ != fork_generation()) return status::shutting_down;
     try {
-      const gil held;
+      const gil_held held;
       if (!held) return status::shutting_down;
       const inside_key_source inside;
       try {

@@ -24,8 +24,8 @@ class log_to {
   explicit log_to(py::object f) : f_{new py::object{std::move(f)}, forget} {}
 
   void operator()(net::log_level level, std::string_view line) const {
-    if (Py_IsInitialized() == 0) return;
-    const py::gil_scoped_acquire held;
+    const gil_held held;
+    if (!held) return;
     try {
       // lines may quote what a stranger sent
       const py::object text = py::reinterpret_steal<py::object>(
@@ -39,12 +39,8 @@ class log_to {
 
  private:
   static void forget(py::object* f) {
-    if (Py_IsInitialized() == 0) {
-      (void)f->release();
-      delete f;
-      return;
-    }
-    const py::gil_scoped_acquire held;
+    const gil_held held;
+    if (!held) (void)f->release();
     delete f;
   }
 
@@ -59,7 +55,7 @@ class server_object {
       (void)server_.release();  // the parent's
       return;
     }
-    const py::gil_scoped_release released;
+    const gil_released released;
     server_.reset();
   }
   server_object(const server_object&) = delete;
@@ -68,13 +64,13 @@ class server_object {
   void stop() {
     if (generation_ != fork_generation()) return;
     const blocking_call call;  // refused inside a key source, which the server's thread would wait for
-    const py::gil_scoped_release released;
+    const gil_released released;
     server_->stop();
   }
 
   [[nodiscard]] std::vector<std::string> addresses() const {
     if (generation_ != fork_generation()) raise_closed("the server is the parent's");
-    const py::gil_scoped_release released;
+    const gil_released released;
     return server_->addresses();
   }
 
@@ -97,7 +93,7 @@ std::unique_ptr<server_object> start(const std::string& toml, const std::string&
   if (!log.is_none()) options.log = log_to{log};
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     auto started = serve::server_thread::start(std::move(*config), std::move(options), &why);
     options = {};  // what it holds of Python's may be let go of by a thread without the GIL
     return started;

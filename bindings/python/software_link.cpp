@@ -84,7 +84,7 @@ two_ends make_link(const py::dict& d) {
   std::string why;
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return make_software_link(o, &why);
   }();
   if (!r) call.failed(r.error(), why);
@@ -106,7 +106,7 @@ std::unique_ptr<link_end> make_end(const py::dict& d) {
   std::string why;
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return make_software_link_end(o, end, &why);
   }();
   if (!r) call.failed(r.error(), why);
@@ -116,7 +116,7 @@ std::unique_ptr<link_end> make_end(const py::dict& d) {
 py::dict report(const link_end& end) {
   const software_link_end& e = end.use();
   const software_link_report r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return e.report();
   }();
   py::dict d;
@@ -152,7 +152,7 @@ link_end::~link_end() {
     new std::shared_ptr<software_link_end>{std::move(end_)};  // the parent's: never ended here
     return;
   }
-  const py::gil_scoped_release released;  // the thread that distils ends with the last end
+  const gil_released released;  // the thread that distils ends with the last end
   end_.reset();
 }
 

@@ -41,7 +41,7 @@ struct open_stream {
       return;
     }
     memory->let_go();
-    const py::gil_scoped_release released;
+    const gil_released released;
     stream.reset();
   }
 
@@ -94,7 +94,7 @@ auto ask(open_stream& o, Work&& work, Keep&& keep) {
   const visit inside{o};
   blocking_call call;
   auto r = [&] {
-    const py::gil_scoped_release released;
+    const gil_released released;
     return work(*o.stream);
   }();
   if (call.interrupted()) {
@@ -449,7 +449,7 @@ PyObject* stream_detach(PyObject* self, PyObject*) noexcept {
     if (!o.closed && o.generation == fork_generation()) {
       o.closed = true;
       o.returned.clear();
-      const py::gil_scoped_release released;
+      const gil_released released;
       o.stream->detach();
     }
     Py_INCREF(Py_None);

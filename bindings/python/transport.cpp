@@ -21,12 +21,11 @@ class python_transport final : public exchange {
   explicit python_transport(py::object transport)
       : transport_{std::move(transport)}, generation_{fork_generation()} {}
   ~python_transport() override {
-    if (generation_ != fork_generation() || Py_IsInitialized() == 0) {
-      (void)transport_.release();
-      return;
+    if (generation_ == fork_generation()) {
+      const gil_held held;
+      if (held) transport_ = {};
     }
-    const py::gil_scoped_acquire held;
-    transport_ = {};
+    (void)transport_.release();  // the parent's, or nobody's any more
   }
 
   void start(std::span<call* const>) override {}
@@ -38,7 +37,12 @@ class python_transport final : public exchange {
       c.complete();
       return;
     }
-    const py::gil_scoped_acquire held;
+    const gil_held held;
+    if (!held) {
+      c.error = status::shutting_down;
+      c.complete();
+      return;
+    }
     try {
       std::visit([&](const auto& request) { ask(c, request); }, c.request);
     } catch (py::error_already_set& error) {

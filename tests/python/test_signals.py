@@ -106,7 +106,7 @@ def test_no_key_is_lost_when_interrupts_rain(open_pair):
     at_a, at_b = open_pair(qkd004.QoS(timeout_ms=60_000))
     end = threading.Event()
     theirs = []
-    reader = threading.Thread(target=lambda: [theirs.append(at_b.get_key()) or end.wait(0.0002) for _ in range(3_000)])
+    reader = threading.Thread(target=lambda: [theirs.append(at_b.get_key()) or end.wait(0.0002) for _ in range(2_800)])
 
     class Stop(Exception):
         pass
