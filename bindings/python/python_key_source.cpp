@@ -32,16 +32,16 @@ class python_key_source final : public key_source {
   }
 
   ~python_key_source() override {
-    if (generation_ != fork_generation()) {
-      (void)source_.release();
-      return;
+    if (generation_ == fork_generation()) {
+      const gil_held held;
+      if (held) {
+        kept_ = {};
+        source_ = {};
+      }
     }
-    const gil_held held;
-    if (held) {
-      source_ = {};
-    } else {
-      (void)source_.release();
-    }
+    // the parent's, or nobody's any more
+    (void)kept_.release();
+    (void)source_.release();
   }
 
   const key_source_capabilities& capabilities() const noexcept override { return capabilities_; }
@@ -56,6 +56,7 @@ class python_key_source final : public key_source {
     number_ = session.first_block;
     key_source_check check{};
     const std::error_code failed = call([&] {
+      kept_ = {};
       const auto octets = [](const instance_id& id) {
         return py::bytes{reinterpret_cast<const char*>(id.data()), id.size()};
       };
@@ -75,20 +76,23 @@ class python_key_source final : public key_source {
     std::error_code failed;
     const std::error_code raised = call([&] {
       if (!kept_) {
-        py::object answer = source_.attr("poll")();
-        if (answer.is_none()) return;
-        kept_ = std::move(answer);
+        kept_ = source_.attr("poll")();
+        if (kept_.is_none()) {
+          kept_ = {};
+          return;
+        }
       }
-      const octets_of given{kept_};
+      const py::object answer = std::exchange(kept_, {});
+      const octets_of given{answer};
       if (given.size() == 0) throw py::value_error("poll() of a key source returns None or a block of key");
       auto bytes = arena.allocate(given.size());
       if (!bytes) {
         failed = bytes.error();  // asked for again, and then it is still here
+        kept_ = answer;
         return;
       }
       std::memcpy(bytes->data(), given.data(), given.size());
       block.emplace(key_block{number_++, std::move(*bytes)});
-      kept_ = {};
     });
     if (raised) return raised;
     if (failed) return failed;

@@ -25,7 +25,8 @@ class Shared(qkd004.KeySource):
 
     def start(self, session):
         assert isinstance(session, qkd004.Session)
-        assert len(session.lower) == len(session.higher) == 16 != session.lower == session.higher
+        assert len(session.lower) == len(session.higher) == 16
+        assert session.lower != session.higher
         self.calls.append("start")
         self.next = 0
         return hashlib.sha256(session.link.encode() + session.lower + session.higher).digest()
