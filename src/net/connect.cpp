@@ -24,7 +24,7 @@
 #include "net/lane.hpp"
 #include "wire/extension.hpp"
 
-namespace qkd004::net {
+namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
 namespace {
 
@@ -564,4 +564,4 @@ result<std::shared_ptr<exchange>> connect(std::string_view uri, const secret_are
   return std::shared_ptr<exchange>{std::move(made)};
 }
 
-}  // namespace qkd004::net
+}  // namespace qkd004::net::inline QKD004_ASIO_VERSION
