@@ -66,6 +66,17 @@ if(TARGET qkd004_cli)
   install(TARGETS qkd004_cli RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT Tools)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/examples/" DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples"
     COMPONENT Tools FILES_MATCHING PATTERN "*.toml" PATTERN certs EXCLUDE)
+  # The manual page is what the program says of itself.
+  find_program(QKD004_HELP2MAN help2man DOC "Makes the manual page from --help")
+  mark_as_advanced(QKD004_HELP2MAN)
+  if(QKD004_HELP2MAN AND NOT CMAKE_CROSSCOMPILING AND NOT QKD004_SANITIZE)
+    add_custom_command(OUTPUT "${built}/qkd004.1"
+      COMMAND ${QKD004_HELP2MAN} --no-info --section 1 --name "keys from quantum key distribution"
+        --output "${built}/qkd004.1" "$<TARGET_FILE:qkd004_cli>"
+      DEPENDS qkd004_cli VERBATIM)
+    add_custom_target(qkd004_man ALL DEPENDS "${built}/qkd004.1")
+    install(FILES "${built}/qkd004.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT Tools)
+  endif()
 endif()
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT Development)
 
