@@ -41,7 +41,7 @@ This package has libqkd004.so.0, the interface for C and for whatever calls C.")
 # The static library holds compiled Asio, and goes with that version only.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libqkd004-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libqkd004-0 (= ${version}), libasio-dev, libssl-dev (>= 3.0)")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libqkd004-0 (= ${version}), libasio-dev, libsimdjson-dev, libssl-dev (>= 3.0)")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
 "keys from quantum key distribution: C and C++ development files
 The application interface of ETSI GS QKD 004 V2.1.1, for programs in C
