@@ -46,6 +46,7 @@ struct site_timeouts {
   std::chrono::milliseconds handshake{10'000};  ///< for all of TLS's handshake
 };
 
+/// Everything that a site is told: who it is, where it listens, whom it trusts, its peers.
 struct site_options {
   key_manager::options manager;
   secret_options memory;  ///< where every key of this site lives
