@@ -28,21 +28,22 @@ def doxygen(folder):
     with open(os.path.join(ROOT, "docs/Doxyfile"), encoding="utf-8") as file:
         settings = file.read() + f"\nOUTPUT_DIRECTORY = {folder}\n"
     said = run(["doxygen", "-"], input=settings).stdout.splitlines()
-    without_hidden_subclasses(os.path.join(folder, "xml"))
+    without_private_parts(os.path.join(folder, "xml"))
     return [line for line in said if not re.search(r"(warning|error): Member .* is not documented", line)
             and line.strip() and not re.match(r"Exiting|Doxygen|Compound .*detail", line)]
 
 
-def without_hidden_subclasses(folder):
-    """Doxygen names the subclasses of a seam that are in `detail`, of which it makes no page."""
+def without_private_parts(folder):
+    """Doxygen's XML has private members whatever is set, and the subclasses of a seam that are in `detail`."""
+    private = re.compile(r'<sectiondef kind="(private|friend)[\w-]*">.*?</sectiondef>'
+                         r'|<innerclass [^>]*prot="private"[^>]*>[^<]*</innerclass>'
+                         r"|<derivedcompoundref[^>]*>[^<]*::detail::[^<]*</derivedcompoundref>", re.S)
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        kept = re.sub(r"\s*<derivedcompoundref[^>]*>[^<]*::detail::[^<]*</derivedcompoundref>", "", text)
-        if kept != text:
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(kept)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(private.sub("", text))
 
 
 def main():
