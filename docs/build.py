@@ -22,8 +22,8 @@ def run(command, **options):
 
 
 def doxygen(folder):
-    """What is wrong with the comments; the XML goes to `folder`. Of types each needs a sentence; a member whose name
-    says all needs none."""
+    """What is wrong with the comments; the XML goes to `folder`. Each type needs a sentence; a member whose name says
+    all needs none."""
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(ROOT, "docs/Doxyfile"), encoding="utf-8") as file:
         settings = file.read() + f"\nOUTPUT_DIRECTORY = {folder}\n"
@@ -46,12 +46,25 @@ def without_private_parts(folder):
             file.write(private.sub("", text))
 
 
+def headers_without_a_page():
+    """Public headers that no page of the reference shows."""
+    shown = ""
+    for place, _, names in os.walk(os.path.join(ROOT, "docs/reference")):
+        for name in names:
+            with open(os.path.join(place, name), encoding="utf-8") as file:
+                shown += file.read()
+    headers = [name for folder in ("include/qkd004", "include/qkd004/net", "capi")
+               for name in sorted(os.listdir(os.path.join(ROOT, folder)))
+               if name.endswith((".hpp", ".h")) and name != "qkd004.hpp"]  # that one only includes the others
+    return [f"{name}: no page of docs/reference shows it" for name in headers if f"}} {name}\n" not in shown]
+
+
 def main():
     folder = os.path.abspath(sys.argv[1]) if sys.argv[1:] else os.path.join(ROOT, "build/docs")
     if not shutil.which("doxygen") or not os.path.exists(SPHINX):
         print("docs: doxygen, or the packages of docs/requirements.txt, are not there: .ci/packages docs; .ci/python")
         return 77
-    if wrong := doxygen(os.path.join(folder, "doxygen")):
+    if wrong := headers_without_a_page() + doxygen(os.path.join(folder, "doxygen")):
         print("\n".join(wrong))
         return 1
     os.environ["QKD004_DOXYGEN"] = os.path.join(folder, "doxygen/xml")

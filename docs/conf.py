@@ -23,24 +23,26 @@ source_suffix = {".md": "markdown"}
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
-# every header's page opens the namespaces again
-suppress_warnings = ["duplicate_declaration.cpp"]
+# every header's page opens the namespaces again; in C a typedef has the name of its enumeration
+suppress_warnings = ["duplicate_declaration.cpp", "duplicate_declaration.c"]
 
 breathe_projects = {"qkd004": os.environ.get("QKD004_DOXYGEN", os.path.join(ROOT, "build/docs/doxygen/xml"))}
 breathe_default_project = "qkd004"
 breathe_default_members = ("members", "undoc-members")
 breathe_show_include = False
+breathe_domain_by_extension = {"h": "c"}
 
 toc_object_entries = False  # a page of the reference has hundreds
 
 nitpicky = True
 # Names of the standard library and of Asio, template parameters, and what is deliberately not part of the reference.
 nitpick_ignore_regex = [
+    (r"c:.*", r"u?int(8|16|32|64)_t|size_t|NULL|struct timespec|FILE"),
     (r"cpp:.*", r"std(::.*)?"),
     (r"cpp:.*", r"asio(::.*)?"),
     (r"cpp:.*", r"u?int(8|16|32|64)_t|size_t|timespec|pid_t|clockid_t|::getpid"),
     (r"cpp:.*", r"(time_point|duration)::.*"),
-    (r"cpp:.*", r"counters|stream|state|waiting_map::iterator"),  # named inside the class that has them
+    (r"cpp:.*", r"counters|stream|state|next|waiting_map::iterator|detail(::.*)?"),  # named inside the class that has them
 ]
 
 autodoc_typehints = "signature"
