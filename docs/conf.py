@@ -32,8 +32,6 @@ breathe_default_members = ("members", "undoc-members")
 breathe_show_include = False
 breathe_domain_by_extension = {"h": "c"}
 
-toc_object_entries = False  # a page of the reference has hundreds
-
 nitpicky = True
 # Names of the standard library and of Asio, template parameters, and what is deliberately not part of the reference.
 nitpick_ignore_regex = [

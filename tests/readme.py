@@ -82,7 +82,8 @@ def wrong_command(command, page, tree):
                     not tree.exists(f"examples/{value[len('example_'):]}.cpp"):
                 return f"there is no target {value}"
     if program == "python3":
-        program = next((word for word in said[1:] if not word.startswith("-")), "")
+        said = [word for word in said[1:] if word != "-B"]
+        program = said[0] if said else ""
     source = None
     if match := re.match(r"build/\w+/tests/(\w+)/", program):
         source = f"tests/{match[1]}"
