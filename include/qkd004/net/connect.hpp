@@ -17,6 +17,7 @@
 
 namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
+/// How a client connects, and whom it believes.
 struct connect_options {
   std::chrono::milliseconds connect_timeout{5'000};
   std::size_t max_reply = 64 * 1024 + 4 * 1024;  ///< octets of the largest frame taken from the server
