@@ -387,6 +387,46 @@ def test_deb(place):
     expect(not left, f"after purge there are still {left}")
 
 
+# What CMakeLists.txt looks for, and its name with vcpkg and with Conan. Threads is the system's; the others that are not
+# here are for our own tests and benchmarks.
+PACKAGES = {"Asio": ("asio", "asio"), "OpenSSL": ("openssl", "openssl"), "fmt": ("fmt", "fmt"),
+            "simdjson": ("simdjson", "simdjson"), "Boost": ("boost-beast", "boost"), "CLI11": ("cli11", "cli11"),
+            "tomlplusplus": ("tomlplusplus", "tomlplusplus")}
+
+
+def test_manifests(place):
+    """vcpkg.json and conanfile.py: well formed, of this version, and with what CMakeLists.txt looks for and nothing else."""
+    looked_for = set()
+    for name in ("CMakeLists.txt", "capi/CMakeLists.txt"):
+        looked_for |= set(re.findall(r"^ *find_package\((\w+)", place.read(name), re.M)) - {"Threads", "Python"}
+    looked_for.discard("pybind11")  # pyproject.toml has it
+    expect(looked_for == set(PACKAGES), f"CMakeLists.txt looks for {looked_for}")
+
+    manifest = json.loads(place.read("vcpkg.json"))
+    fields = {"name", "version-semver", "description", "license", "supports", "dependencies", "features"}
+    expect(set(manifest) == fields, f"vcpkg.json has {set(manifest)}")
+    expect(manifest["version-semver"] == place.version(), "vcpkg.json is of another version")
+    ports = set(manifest["dependencies"])
+    for name, feature in manifest["features"].items():
+        expect(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name), f"vcpkg knows no feature {name}")
+        expect(set(feature) == {"description", "dependencies"}, f"the feature {name} has {set(feature)}")
+        option = f"QKD004_{name.upper()}"
+        expect(option in feature["description"] and f"option({option} " in place.read("CMakeLists.txt"),
+               f"the feature {name} does not say {option}, or there is no such option")
+        ports |= set(feature["dependencies"])
+    wanted = {port for port, _ in PACKAGES.values()} | {"doctest"}
+    expect(ports == wanted, f"vcpkg.json wants {ports}, CMakeLists.txt {wanted}")
+
+    recipe = place.read("conanfile.py")
+    compile(recipe, "conanfile.py", "exec")
+    required = set(re.findall(r'self\.requires\("([\w+-]+)/\[[^\]]+\]"', recipe))
+    wanted = {name for _, name in PACKAGES.values()}
+    expect(required == wanted, f"conanfile.py wants {required}, CMakeLists.txt {wanted}")
+    for name in re.search(r"exports_sources = (.*)", recipe).group(1).split(", "):
+        path = name.strip('"').removesuffix("/*")
+        expect(os.path.exists(os.path.join(place.source, path)), f"conanfile.py exports {path}, which there is not")
+
+
 def test_page(place):
     """Every block of the page is used by a test here; and the table of options is that of CMakeLists.txt."""
     with open(__file__, encoding="utf-8") as file:
