@@ -51,6 +51,7 @@ struct site_timeouts {
   std::chrono::milliseconds http_idle{60'000};  ///< between an answer and the next request
 };
 
+/// Everything that a site is told: who it is, where it listens, whom it trusts, its peers.
 struct site_options {
   key_manager::options manager;
   secret_options memory;  ///< where every key of this site lives
