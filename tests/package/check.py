@@ -46,12 +46,15 @@ def expect(condition, message):
 
 
 def snippets(page):
-    """What the page marks as a file or as commands: name -> text. A block that is not marked is an error."""
+    """The files and commands of the page: name -> text. One without a name is an error; those that build the tree, as
+    `console`, are looked at by tests/readme.py."""
     found = {}
-    for mark, text in re.findall(r"(?:<!-- (?:file|run): (\S+) -->\n)?```\w+\n(.*?)```\n", page, re.S):
+    for mark, kind, text in re.findall(r"(?:<!-- file: (\S+) -->\n)?```(\w+)\n(.*?)```\n", page, re.S):
+        if kind == "console":
+            continue
         if not mark or mark in found:
             raise Failed(f"a block of the page has no name, or one that is taken: '{mark}'\n{text}")
-        found[mark] = text
+        found[mark.removesuffix(".sh")] = text
     return found
 
 
