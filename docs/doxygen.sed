@@ -18,3 +18,5 @@ s,^#define QKD004_API$|^#define QKD004_API .*,,
     s/[^\n]//g
   }
 }
+# The version of Asio is part of the names that are linked, and not of those that are written.
+s/^(namespace qkd004::net)::inline QKD004_ASIO_VERSION/\1/

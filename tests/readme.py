@@ -4,6 +4,7 @@
   - ```cpp that is a file of examples/ without its opening comment, or {literalinclude} of a tested file,
   - ```console: commands that tests/docs/run_page.py runs, or that build or test the tree and exist as they are written,
   - ```toml with a comment "file: NAME" before it, that a later command of the page uses,
+  - ```cmake and ```sh of docs/package.md with a comment "file: NAME" before it, which tests/package/check.py uses,
   - ```text: output, or a drawing.
 Links between the pages lead somewhere, and so do the files and the make targets that README.md names.
 
@@ -146,6 +147,9 @@ def block_violations(name, text, tree):
                 found.append(f"{where}: a configuration without a name")
             elif block.file not in later:
                 found.append(f"{where}: no later command uses {block.file}")
+        elif block.kind in ("cmake", "sh") and name == "docs/package.md":
+            if not block.file:
+                found.append(f"{where}: a block without a name: tests/package cannot use it")
         elif block.kind != "text":
             found.append(f"{where}: a block of kind '{block.kind}': nothing tests it")
     return found
