@@ -264,7 +264,7 @@ bool was_answered(std::error_code e) noexcept {
 
 answer close(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { call_off(*s->stream); });
+  s->calls.shut([&] { s->stream->cancel(); });
   const auto closed = s->stream->close();
   if (!was_answered(closed.error())) {
     s->calls.open();
@@ -277,7 +277,7 @@ answer close(qkd004_stream* stream) {
 
 answer detach(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { call_off(*s->stream); });
+  s->calls.shut([&] { s->stream->cancel(); });
   end(stream);
   s->stream->detach();
   return 0;
@@ -342,7 +342,7 @@ int qkd004_stream_describe(qkd004_stream* stream, qkd004_key_stream_id* id, qkd0
 
 int qkd004_stream_cancel(qkd004_stream* stream) {
   return guarded("qkd004_stream_cancel", [&]() -> answer {
-    call_off(*use(stream)->stream);
+    use(stream)->stream->cancel();
     return 0;
   });
 }
