@@ -19,7 +19,7 @@ using key = std::array<std::uint8_t, key_size>;
 
 /// A result that had to be success.
 inline void must(int result) {
-  INFO(qkd004_last_error());
+  INFO(std::string{qkd004_last_error()});
   REQUIRE(result == QKD004_SUCCESS);
 }
 
@@ -80,7 +80,7 @@ class ends {
   void due(std::uint64_t index) {
     const taken at_a = next(a);
     const taken at_b = next(b);
-    INFO(qkd004_last_error());
+    INFO(std::string{qkd004_last_error()});
     CHECK(at_a.result == QKD004_SUCCESS);
     CHECK(at_a.index == index);
     CHECK(at_a == at_b);
@@ -93,7 +93,7 @@ class ends {
     quality.timeout_ms = asked_.timeout_ms;
     std::string{asked_.mimetype}.copy(quality.metadata_mimetype, sizeof quality.metadata_mimetype - 1);
     qkd004_qos same = quality;
-    INFO(qkd004_last_error());
+    INFO(std::string{qkd004_last_error()});
     REQUIRE(qkd004_open_connect(client_a, source, destination, &quality, &id, asked_.flags | QKD004_NO_WAIT,
                                 &a) == QKD004_PEER_NOT_CONNECTED);
     must(qkd004_open_connect(client_b, source, destination, &same, &id, asked_.flags, &b));

@@ -257,17 +257,30 @@ TEST_CASE("open_connect: qos_not_met has the counter-proposal and makes no strea
 TEST_CASE("open_connect: what fails is a status, and outputs are as they were") {
   ends e;
   qkd004_stream* s = nullptr;
-  qkd004_key_stream_id id{{1}};
+  qkd004_key_stream_id id = e.id;
   qkd004_qos q = QKD004_QOS_INIT;
   q.timeout_ms = 1;
   CHECK(qkd004_open_connect(e.client_a, "qkd://a@A", "qkd://b@elsewhere", &q, nullptr, 0, &s) ==
         QKD004_NO_QKD_CONNECTION);
   CHECK(qkd004_open_connect(e.client_a, "", "", &q, nullptr, 0, &s) == QKD004_INVALID_ARGUMENT);
-  // waits for the peer application, as there is an id
-  CHECK(qkd004_open_connect(e.client_a, "qkd://a@A", "qkd://b@B", &q, &id, 0, &s) == QKD004_TIMEOUT);
+  CHECK(qkd004_open_connect(e.client_a, "qkd://a@A", "qkd://somebody-else@B", &q, &id, 0, &s) ==
+        QKD004_KSID_IN_USE);
   CHECK(s == nullptr);
-  CHECK(id.octets[0] == 1);
+  CHECK(std::memcmp(&id, &e.id, sizeof id) == 0);
   CHECK(q.key_chunk_size == 0);
+}
+
+TEST_CASE(
+    "open_connect: of an id waits for the peer application up to QoS Timeout, and then says that it is not "
+    "there") {
+  const ends e;
+  qkd004_stream* s = nullptr;
+  qkd004_key_stream_id id{{1}};
+  qkd004_qos q = QKD004_QOS_INIT;
+  q.timeout_ms = 1;
+  CHECK(qkd004_open_connect(e.client_a, "qkd://a@A", "qkd://b@B", &q, &id, 0, &s) ==
+        QKD004_PEER_NOT_CONNECTED);
+  must(qkd004_close(s));
 }
 
 TEST_CASE("open_connect: describe says what was settled") {
