@@ -72,7 +72,14 @@ class key_stream {
   /// manager is in this process. Returns the index.
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<std::uint64_t> next_key_into(std::span<std::byte> out) {
-    // the way of nearly every key in one process, by itself so that it stays short
+    if (const auto index = ready_key_into(out)) [[likely]]
+      return *index;
+    return wait_for_next(out);
+  }
+
+  /// The way of nearly every key in one process, by itself so that it stays short: as next_key_into(), but only what
+  /// takes no lock, no call and no waiting. None says nothing: next_key_into() tells.
+  [[nodiscard]] std::optional<std::uint64_t> ready_key_into(std::span<std::byte> out) noexcept {
     if (key_ring* const ring =
             end_->fast.load(std::memory_order_acquire);  // pairs with the release in find_ring()
         ring != nullptr && ring->epoch() == end_->opened.epoch) [[likely]] {
@@ -80,7 +87,7 @@ class key_stream {
       if (taken.outcome == status::success) [[likely]]
         return taken.index;
     }
-    return wait_for_next(out);
+    return std::nullopt;
   }
 
   using run = key_run;
@@ -108,6 +115,22 @@ class key_stream {
     step.run(*room_, end_.get());
     if (step.error()) return step.error();
     if (step.answer().outcome != status::success) return step.answer().outcome;
+    return {};
+  }
+
+  /// Tells the key manager that every key returned so far is with the application: it destroys its copies (R5). Later
+  /// calls do so by themselves; a key manager in this process, or one that speaks plain 004, needs none of it, nor does
+  /// what was sent ahead.
+  /// Threads: as for keys.
+  [[nodiscard]] result<void> acknowledge() {
+    if (outcome() == status::qos_not_met) return status::qos_not_met;
+    if (!end_->owes_acknowledgement()) return {};
+    const acknowledge_request had = end_->acknowledgement();
+    one_step<acknowledge_response> step{*end_->via, had, end_->timeout() + client_steps::grace};
+    step.run(*room_, end_.get());
+    if (step.error()) return step.error();
+    if (step.answer().outcome != status::success) return step.answer().outcome;
+    end_->told(had.below);
     return {};
   }
 
