@@ -126,13 +126,19 @@ typedef struct qkd004_qos {
 /** Metadata of a key (V2.1.1, table 2; D14). */
 typedef struct qkd004_metadata {
   size_t struct_size;
-  uint32_t age_ms; /**< out: since the key became deliverable at this side */
+  uint32_t age_ms; /**< out: since the key became deliverable at this side; 0 where the key manager does not say */
   uint32_t hops;   /**< out: 0 is a direct link */
   char *buffer;    /**< in: where the JSON text goes; not terminated; NULL: not wanted */
   size_t size;     /**< in: octets there; out: octets written, or needed after QKD004_METADATA_SIZE_INSUFFICIENT */
 } qkd004_metadata;
 #define QKD004_METADATA_INIT \
   { sizeof(qkd004_metadata), 0, 0, NULL, 0 }
+
+/** Octets that hold the JSON text of any key: what a buffer must have, so that it is known to be enough before a key is
+ *  taken. There is text on streams whose QoS has a metadata_mimetype. */
+#define QKD004_METADATA_SIZE 36
+/** The same on streams that were opened with QKD004_VENDOR_METADATA. */
+#define QKD004_METADATA_VENDOR_SIZE 4096
 
 /** How far the key of a source may be trusted. */
 typedef enum qkd004_security {
@@ -260,7 +266,7 @@ typedef struct qkd004_file_source_options {
   size_t struct_size;
   const char *path;          /**< the key file; both sites hold the same */
   const char *offset_path;   /**< where the offset is kept; NULL: path + ".offset" */
-  qkd004_security security;  /**< how far the key may be trusted: depends on who made the file */
+  int32_t security;          /**< qkd004_security: how far the key may be trusted, as who made the file knows */
   size_t block_bytes;        /**< octets of one block; 0: 4,096 */
   uint64_t rate_bps;         /**< bit/s; 0: as fast as asked */
   int allow_readable;        /**< not 0: go on when group or others have access to the file */
@@ -283,7 +289,7 @@ typedef struct qkd004_intensity {
  *  whose defaults qkd004_software_link_defaults() fills in. Its key is simulated. */
 typedef struct qkd004_software_link_options {
   size_t struct_size;
-  qkd004_proof proof;
+  int32_t proof; /**< qkd004_proof */
   double km;
   double loss_db_per_km;
   double efficiency;
@@ -295,10 +301,10 @@ typedef struct qkd004_software_link_options {
   qkd004_intensity intensities[3]; /**< signal, then the decoys; with QKD004_W24 the third is not used */
   double eps_sec;
   double eps_cor;
-  qkd004_sampling sampling;
+  int32_t sampling;    /**< qkd004_sampling */
   uint32_t block_bits; /**< sifted bits of a block */
   double qber_limit;
-  qkd004_leak_account leak;
+  int32_t leak; /**< qkd004_leak_account */
   double intercept_resend; /**< fraction of the pulses that an eavesdropper measures and sends again */
   uint64_t pulse_rate;     /**< pulses per second; 0: as many as the processors can do */
   uint32_t blocks_in_flight;
@@ -342,7 +348,7 @@ typedef struct qkd004_source_session {
 typedef struct qkd004_source_ops {
   size_t struct_size;
   const char *kind; /**< what it is; both sites of a link must have the same */
-  qkd004_security security;
+  int32_t security; /**< qkd004_security */
   uint64_t rate_bps; /**< bit/s it expects to deliver; 0: as fast as asked */
   uint32_t jitter_bps;
   uint32_t hops;
@@ -439,7 +445,7 @@ typedef enum qkd004_operation { QKD004_OPEN_CONNECT = 0, QKD004_GET_KEY = 1, QKD
 /** A call on its way to a key manager. Valid during the callback. */
 typedef struct qkd004_request {
   size_t struct_size;
-  qkd004_operation operation;
+  int32_t operation;       /**< qkd004_operation */
   const char *source;      /**< OPEN_CONNECT */
   const char *destination; /**< OPEN_CONNECT */
   qkd004_qos qos;          /**< OPEN_CONNECT */

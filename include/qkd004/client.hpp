@@ -73,7 +73,15 @@ class key_stream {
   /// manager is in this process. Returns the index.
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<std::uint64_t> next_key_into(std::span<std::byte> out) {
-    // the way of nearly every key in one process, by itself so that it stays short
+    if (const auto index = ready_key_into(out)) [[likely]]
+      return *index;
+    key_metadata unused;
+    return take(std::nullopt, out, patience::timeout, unused);
+  }
+
+  /// The way of nearly every key in one process, by itself so that it stays short: as next_key_into(), but only what
+  /// takes no lock, no call and no waiting. None says nothing: next_key_into() tells.
+  [[nodiscard]] std::optional<std::uint64_t> ready_key_into(std::span<std::byte> out) noexcept {
     if (key_ring* const ring =
             state_->fast.load(std::memory_order_acquire);  // pairs with the release in find_ring()
         ring != nullptr && ring->epoch() == state_->opened.epoch) [[likely]] {
@@ -81,8 +89,7 @@ class key_stream {
       if (taken.outcome == status::success) [[likely]]
         return taken.index;
     }
-    key_metadata unused;
-    return take(std::nullopt, out, patience::timeout, unused);
+    return std::nullopt;
   }
 
   /// A run of keys, one after another in the caller's memory.
@@ -109,6 +116,16 @@ class key_stream {
   /// Returns timeout; get_key_peer_not_connected if it has come and gone; std::errc::operation_not_supported from a
   /// key manager that cannot be asked.
   [[nodiscard]] result<void> wait_for_peer(std::chrono::milliseconds timeout = {});
+
+  /// Tells the key manager that every key returned so far is with the application: it destroys its copies (R5). Later
+  /// calls do so by themselves; a key manager in this process, or one that speaks plain 004, needs none of it.
+  /// Threads: as for keys.
+  [[nodiscard]] result<void> acknowledge() {
+    if (outcome() == status::qos_not_met) return status::qos_not_met;
+    if (state_->flow || !state_->owes_acknowledgement()) return {};
+    if (const auto failed = state_->acknowledge(std::chrono::milliseconds{quality().timeout_ms})) return failed;
+    return {};
+  }
 
   /// Gives the stream up. What this side has not read is destroyed; the other side reads on what it has.
   /// Clause: GS QKD 004 V2.1.1, 6.1 (CLOSE); D16.
