@@ -9,34 +9,36 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                     \
-  do {                                                                       \
-    if (!(condition)) {                                                      \
-      printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);         \
-      exit(1);                                                               \
-    }                                                                        \
+static int real_error_ = STDERR_FILENO; /* while standard error is caught */
+static FILE *caught_file_;
+
+#define CHECK(condition)                                                                  \
+  do {                                                                                    \
+    if (!(condition)) {                                                                   \
+      dprintf(real_error_, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);        \
+      exit(1);                                                                            \
+    }                                                                                     \
   } while (0)
 
 /* Like CHECK(got == wanted), and prints both. */
-#define CHECK_SAME(got, wanted)                                              \
-  do {                                                                       \
-    const long got_ = (long)(got);                                           \
-    const long wanted_ = (long)(wanted);                                     \
-    if (got_ != wanted_) {                                                   \
-      printf("%s:%d: %s is %ld, not %s\n", __FILE__, __LINE__, #got, got_, #wanted); \
-      exit(1);                                                               \
-    }                                                                        \
+#define CHECK_SAME(got, wanted)                                                           \
+  do {                                                                                    \
+    const long got_ = (long)(got);                                                        \
+    const long wanted_ = (long)(wanted);                                                  \
+    if (got_ != wanted_) {                                                                \
+      dprintf(real_error_, "%s:%d: %s is %ld, not %s\n", __FILE__, __LINE__, #got, got_,  \
+              #wanted);                                                                   \
+      exit(1);                                                                            \
+    }                                                                                     \
   } while (0)
-
-static int caught_error_; /* the real standard error */
-static FILE *caught_file_;
 
 /* From here on standard error goes to a file. */
 static inline void catch_errors(void) {
   caught_file_ = tmpfile();
   CHECK(caught_file_ != NULL);
-  caught_error_ = dup(STDERR_FILENO);
-  CHECK(caught_error_ >= 0);
+  const int real = dup(STDERR_FILENO);
+  CHECK(real >= 0);
+  real_error_ = real;
   CHECK(dup2(fileno(caught_file_), STDERR_FILENO) == STDERR_FILENO);
 }
 
@@ -44,8 +46,9 @@ static inline void catch_errors(void) {
 static inline void caught_errors(char *text, size_t room) {
   size_t length;
   fflush(stderr);
-  CHECK(dup2(caught_error_, STDERR_FILENO) == STDERR_FILENO);
-  close(caught_error_);
+  CHECK(dup2(real_error_, STDERR_FILENO) == STDERR_FILENO);
+  close(real_error_);
+  real_error_ = STDERR_FILENO;
   rewind(caught_file_);
   length = fread(text, 1, room - 1, caught_file_);
   text[length] = '\0';
