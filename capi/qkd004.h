@@ -456,30 +456,35 @@ typedef struct qkd004_request {
   uint32_t timeout_ms;    /**< to return by */
 } qkd004_request;
 
-/** Its answer. */
+/** Its answer. On the way in all is 0 but struct_size, `key` and `key_size`. */
 typedef struct qkd004_response {
   size_t struct_size;
-  int status;              /**< out: qkd004_status */
-  qkd004_qos qos;          /**< out: OPEN_CONNECT */
-  qkd004_key_stream_id id; /**< out: OPEN_CONNECT */
-  uint64_t index;          /**< out: GET_KEY; with QKD004_INSUFFICIENT_KEY the lowest that can still be had */
+  int32_t status;          /**< out: qkd004_status */
+  uint32_t metadata_size;  /**< out: octets needed, with QKD004_METADATA_SIZE_INSUFFICIENT */
+  qkd004_qos qos;          /**< out: OPEN_CONNECT; a 0 is as it was asked, metadata_mimetype is what it says */
+  qkd004_key_stream_id id; /**< out: OPEN_CONNECT; all zeros is as it was asked */
+  uint64_t index;          /**< out: GET_KEY that failed, OPEN_CONNECT: the lowest that can be had */
   uint8_t *key;            /**< in: where GET_KEY's key goes */
-  size_t key_size;         /**< in: room; out: octets written */
+  size_t key_size;         /**< in: key_chunk_size; out: octets written, which is the same or a protocol error */
   uint32_t age_ms;         /**< out: GET_KEY */
   uint32_t hops;           /**< out: GET_KEY */
-  uint32_t metadata_size;  /**< out: octets needed, with QKD004_METADATA_SIZE_INSUFFICIENT */
 } qkd004_response;
 
+/** A way to a key manager written by the application: the three calls of V2.1.1, no more. */
 typedef struct qkd004_exchange_ops {
   size_t struct_size;
-  /** Asks and waits for the answer. 0: `response` holds it; else minus an errno: nothing is known of it. Several threads
-   *  may call at a time. */
+  /** Asks and waits for the answer. 0: `response` holds it; else minus an errno: nothing is known of it. With minus
+   *  ECONNRESET, EPIPE or ECONNABORTED GET_KEY is asked once more. Several threads may call at a time. */
   int (*exchange)(void *context, const qkd004_request *request, qkd004_response *response);
-  void (*cancel)(void *context);  /**< from another thread: what waits in exchange() shall return; NULL: it cannot */
+  /** From another thread: exchange() of this request shall return; the pointer tells which it is, and may be of one that
+   *  has just returned: it is to be compared and not to be read. NULL: it cannot. */
+  void (*cancel)(void *context, const qkd004_request *request);
   void (*destroy)(void *context); /**< NULL: nothing to do */
 } qkd004_exchange_ops;
 #define QKD004_EXCHANGE_OPS_INIT \
   { sizeof(qkd004_exchange_ops), NULL, NULL, NULL }
+/** A client over a transport of the application's own; `context` is the library's to destroy if this returns 0. Ends with
+ *  qkd004_client_close(). Returns QKD004_INVALID_ARGUMENT (there is no `exchange`). */
 QKD004_API int qkd004_client_from_ops(const qkd004_exchange_ops *ops, void *context, qkd004_client **client);
 
 /* --- The first edition: GS QKD 004 V1.1.1 ------------------------------------------------------------------------- */

@@ -16,8 +16,8 @@
 #include "cli/demo_progress.hpp"
 #include "cli/demo_report.hpp"
 #include "cli/demo_stage.hpp"
-#include "cli/link_report.hpp"
 #include "cli/print.hpp"
+#include "serve/link_report.hpp"
 
 namespace qkd004::cli {
 
@@ -40,7 +40,7 @@ constexpr std::uint64_t enough_discarded = 3;  ///< blocks in a row at both ends
 /// wrong basis, and half of these come out wrong.
 constexpr double errors_of_eve = 0.25;
 
-std::string blocks(std::uint64_t n) { return grouped(n) + (n == 1 ? " block" : " blocks"); }
+std::string blocks(std::uint64_t n) { return serve::grouped(n) + (n == 1 ? " block" : " blocks"); }
 
 std::optional<software_link_options> link_of(const demo_options& o) {
   if (o.rate_bps) return std::nullopt;
@@ -70,7 +70,7 @@ class demonstration {
                     options_.count, options_.chunk));
     if (link_) {
       put(fmt::format("the sites distil them: BB84 with decoy states over simulated photons, {}\n",
-                      text_of(*link_)));
+                      serve::text_of(*link_)));
     }
     stage_.set_up();
     start_applications();
@@ -133,7 +133,8 @@ class demonstration {
     if (has_block_ || alice.accepted == 0) return;
     has_block_ = true;
     progress_.say(fmt::format("the first block is distilled: {} secret bits of {} sifted ones\n",
-                              grouped(alice.secret / alice.accepted), grouped(link_->block_bits)));
+                              serve::grouped(alice.secret / alice.accepted),
+                              serve::grouped(link_->block_bits)));
   }
 
   /// Both ends discard one block after the other.
@@ -147,8 +148,9 @@ class demonstration {
 
   [[nodiscard]] std::string progress_line() const {
     if (!link_ || has_block_) {
-      std::string line = fmt::format("{} has {} keys, {} has {}", a_.at.name, grouped(a_.report.keys.size()),
-                                     b_.at.name, grouped(b_.report.keys.size()));
+      std::string line =
+          fmt::format("{} has {} keys, {} has {}", a_.at.name, serve::grouped(a_.report.keys.size()),
+                      b_.at.name, serve::grouped(b_.report.keys.size()));
       if (link_) line += "; " + blocks(stage_.a().link.now().accepted) + " distilled";
       return line;
     }
@@ -156,11 +158,11 @@ class demonstration {
     const auto& bob = stage_.b().link.now();
     if (bob.sessions == 0) return "the sites meet ...";
     std::string line = fmt::format("distilling for {} s: {}",
-                                   (clock::now() - began_) / std::chrono::seconds{1}, to_string(bob.at));
+                                   (clock::now() - began_) / std::chrono::seconds{1}, serve::to_string(bob.at));
     // of the other stages it is not known
     if (bob.at == software_link_report::stage::photons) line += fmt::format(", {:.0f} %", 100 * bob.progress);
-    return discarded(bob) > 0 ? line + "; " + blocks(discarded(bob)) + " discarded"
-                              : line + " of the first block";
+    return serve::discarded(bob) > 0 ? line + "; " + blocks(serve::discarded(bob)) + " discarded"
+                                     : line + " of the first block";
   }
 
   /// Takes in what the processes say.
@@ -223,23 +225,24 @@ class demonstration {
     const auto& r = stage_.a().link.now();
     const bool over = r.over_limit > 0;
     const std::string why =
-        over ? fmt::format("QBER {} is above the limit of {}", percent(r.qber), percent(link_->qber_limit))
-             : fmt::format("at a QBER of {} nothing secret is left of a block", percent(r.qber));
+        over ? fmt::format("QBER {} is above the limit of {}", serve::percent(r.qber),
+                           serve::percent(link_->qber_limit))
+             : fmt::format("at a QBER of {} nothing secret is left of a block", serve::percent(r.qber));
     const std::string what =
-        fmt::format("no key: {}, and both ends discarded every block ({})", why, reasons(r));
+        fmt::format("no key: {}, and both ends discarded every block ({})", why, serve::reasons(r));
     if (options_.eve == 0) {
       return complain(
           exit_code::check_failed,
           fmt::format("{}\n        {:g} km with {} sifted bits a block is too much for this system; see "
                       "'qkd004 rate'",
-                      what, options_.km, grouped(link_->block_bits)));
+                      what, options_.km, serve::grouped(link_->block_bits)));
     }
     if (must_abort() && !over) return complain(exit_code::check_failed, what);
     put(fmt::format(
         "{}\n"
         "the eavesdropper measured {:g} % of the photons and sent them again: {} errors more, and they "
         "gave it away; this is as it must be\n",
-        what, 100 * options_.eve, percent(errors_of_eve * options_.eve)));
+        what, 100 * options_.eve, serve::percent(errors_of_eve * options_.eve)));
     return exit_code::ok;
   }
 

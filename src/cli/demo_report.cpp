@@ -52,7 +52,7 @@ std::string table_row(std::string_view name, std::string_view at_a, std::string_
   return line + "\n";
 }
 
-std::string rate_or_dash(double bps) { return bps > 0 ? text_of_rate(bps) : std::string{"-"}; }
+std::string rate_or_dash(double bps) { return bps > 0 ? serve::text_of_rate(bps) : std::string{"-"}; }
 
 std::string blocks_of(const link_column& c) {
   const auto& now = c.link.now();
@@ -62,8 +62,9 @@ std::string blocks_of(const link_column& c) {
     text = o.first_block == o.last_block ? fmt::format("{}, ", o.first_block)
                                          : fmt::format("{} to {}, ", o.first_block, o.last_block);
   }
-  text += grouped(now.accepted) + " accepted";
-  if (discarded(now) > now.cut_off) text += fmt::format(", {} not", discarded(now) - now.cut_off);
+  text += serve::grouped(now.accepted) + " accepted";
+  if (serve::discarded(now) > now.cut_off)
+    text += fmt::format(", {} not", serve::discarded(now) - now.cut_off);
   return text;
 }
 
@@ -198,13 +199,13 @@ std::string link_table(const link_column& a, const link_column& b, const softwar
     struct texts {
       std::string qber, phase_error, f, leak;
     } t;
-    t.qber = percent(c.report.origin ? c.report.origin->qber : now.qber);
+    t.qber = serve::percent(c.report.origin ? c.report.origin->qber : now.qber);
     t.phase_error = t.f = t.leak = "-";
     if (!c.report.origin) return t;
-    t.phase_error = "at most " + percent(c.report.origin->phase_error);
+    t.phase_error = "at most " + serve::percent(c.report.origin->phase_error);
     t.f = fmt::format("{:.3f}", c.report.origin->efficiency);
     const bool both = o.leak == leak_account::both_directions;
-    t.leak = grouped(c.report.origin->leak_alice + (both ? c.report.origin->leak_bob : 0)) + " bits";
+    t.leak = serve::grouped(c.report.origin->leak_alice + (both ? c.report.origin->leak_bob : 0)) + " bits";
     return t;
   };
   const auto at_a = column(a);
@@ -212,7 +213,7 @@ std::string link_table(const link_column& a, const link_column& b, const softwar
   const auto verdict = [](std::string_view one, std::string_view other) {
     return one == "-" ? "" : one == other ? "equal" : "DIFFERENT";
   };
-  std::string text = fmt::format("  {:<13}{}\n", "link", text_of(o));
+  std::string text = fmt::format("  {:<13}{}\n", "link", serve::text_of(o));
   text += table_row("QBER", at_a.qber, at_b.qber, a.report.origin ? verdict(at_a.qber, at_b.qber) : "");
   text += table_row("phase error", at_a.phase_error, at_b.phase_error,
                     verdict(at_a.phase_error, at_b.phase_error));

@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "cli/digest.hpp"
-#include "cli/link_report.hpp"
 #include "qkd004/key_provenance.hpp"
 #include "qkd004/key_stream_id.hpp"
 #include "qkd004/qos.hpp"
 #include "qkd004/software_link.hpp"
+#include "serve/link_report.hpp"
 
 namespace qkd004::cli {
 
@@ -81,7 +81,7 @@ struct table_end {
 /// One end's column about the link.
 struct link_column {
   const application_report& report;
-  const link_history& link;
+  const serve::link_history& link;
 };
 
 /// What a software link has to say beside its keys, for people: of the keys, or of the last block where there is none.

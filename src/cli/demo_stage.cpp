@@ -251,7 +251,7 @@ void demo_stage::wait(std::span<actor* const> applications, milliseconds most) {
 
 void demo_stage::take_reports(demo_end& of) {
   while (const auto line = of.daemon.child->take_line()) {
-    if (const auto sample = parse_link_sample(*line)) of.link.add(*sample);
+    if (const auto sample = serve::parse_link_sample(*line)) of.link.add(*sample);
   }
 }
 

@@ -20,8 +20,8 @@
 #include "cli/certs.hpp"
 #include "cli/demo_report.hpp"
 #include "cli/exit_code.hpp"
-#include "cli/link_report.hpp"
 #include "cli/process.hpp"
+#include "serve/link_report.hpp"
 
 namespace qkd004::cli {
 
@@ -75,7 +75,7 @@ struct demo_end {
   std::string address{};
   credentials site_shows{};  ///< without TLS nobody shows anything
   credentials application_shows{};
-  link_history link{};  ///< of a software link
+  serve::link_history link{};  ///< of a software link
 
   [[nodiscard]] std::string uri() const { return "qkd://" + name + "@" + site; }
 };

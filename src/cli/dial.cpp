@@ -4,9 +4,9 @@
 #include <span>
 
 #include "cli/print.hpp"
-#include "cli/tls_files.hpp"
 #include "qkd004/clock.hpp"
 #include "qkd004/net/connect.hpp"
+#include "serve/tls_files.hpp"
 
 namespace qkd004::cli {
 
@@ -28,7 +28,7 @@ dialled dial(const server_options& o, std::size_t bytes) {
           complain(exit_code::usage, "certificates are for qkd004s://, and " + o.uri + " is without TLS");
       return d;
     }
-    if (!check_tls_files(o.tls, &why)) {
+    if (!serve::check_tls_files(o.tls, &why)) {
       d.failed = complain(exit_code::usage, why);
       return d;
     }

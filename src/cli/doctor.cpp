@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "cli/print.hpp"
-#include "cli/tls_files.hpp"
 #include "conformance/report.hpp"
 #include "conformance/survey.hpp"
+#include "serve/tls_files.hpp"
 
 namespace qkd004::cli {
 
@@ -25,7 +25,7 @@ bool is_tls(const std::string& uri) { return uri.starts_with("qkd004s:"); }
 /// Of an application with that certificate. Nothing if it cannot be used; `why` then receives a sentence.
 std::optional<cf::connector> connector_of(const doctor_options& o, const net::tls_options& own,
                                           std::string& why) {
-  if (!check_tls_files(own, &why)) return std::nullopt;
+  if (!serve::check_tls_files(own, &why)) return std::nullopt;
   cf::expected_servers servers;
   if (!o.peer_server.empty()) servers[o.peer] = o.peer_server;
   if (!o.server.empty()) servers[o.uri] = o.server;

@@ -3,26 +3,29 @@
 
 #include <variant>
 
-#include "cli/json_member.hpp"
+#include "serve/json_member.hpp"
 
 namespace qkd004::cli {
 
 std::optional<key_provenance> parse_key_origin(std::string_view json) {
   key_provenance p;
-  auto blocks = value_of(json, "x_block");
+  auto blocks = serve::value_of(json, "x_block");
   if (!blocks || !blocks->starts_with('[')) return std::nullopt;
   blocks->remove_prefix(1);
-  if (!take_number(*blocks, p.first_block) || !blocks->starts_with(',')) return std::nullopt;
+  if (!serve::take_number(*blocks, p.first_block) || !blocks->starts_with(',')) return std::nullopt;
   blocks->remove_prefix(1);
-  if (!take_number(*blocks, p.last_block) || !blocks->starts_with(']')) return std::nullopt;
+  if (!serve::take_number(*blocks, p.last_block) || !blocks->starts_with(']')) return std::nullopt;
   const bool good =
-      read_member(json, "x_qber", p.qber) && read_member(json, "x_phi", p.phase_error) &&
-      read_member(json, "x_eps_sec", p.eps_sec) && read_member(json, "x_eps_cor", p.eps_cor) &&
-      read_member(json, "x_eps_auth", p.eps_auth) && read_member(json, "x_n_x", p.sifted) &&
-      read_member(json, "x_f_ec", p.efficiency) && read_member(json, "x_leak_alice", p.leak_alice) &&
-      read_member(json, "x_leak_bob", p.leak_bob) && read_member(json, "x_sec_model", p.model) &&
-      read_member(json, "x_ec", p.reconciliation) && read_member(json, "x_pa", p.amplification) &&
-      read_member(json, "x_auth", p.authentication);
+      serve::read_member(json, "x_qber", p.qber) && serve::read_member(json, "x_phi", p.phase_error) &&
+      serve::read_member(json, "x_eps_sec", p.eps_sec) && serve::read_member(json, "x_eps_cor", p.eps_cor) &&
+      serve::read_member(json, "x_eps_auth", p.eps_auth) && serve::read_member(json, "x_n_x", p.sifted) &&
+      serve::read_member(json, "x_f_ec", p.efficiency) &&
+      serve::read_member(json, "x_leak_alice", p.leak_alice) &&
+      serve::read_member(json, "x_leak_bob", p.leak_bob) &&
+      serve::read_member(json, "x_sec_model", p.model) &&
+      serve::read_member(json, "x_ec", p.reconciliation) &&
+      serve::read_member(json, "x_pa", p.amplification) &&
+      serve::read_member(json, "x_auth", p.authentication);
   if (!good) return std::nullopt;
   return p;
 }

@@ -15,6 +15,7 @@
 #include "cli/print.hpp"
 #include "cli/private_output.hpp"
 #include "qkd004/client.hpp"
+#include "serve/key_sources.hpp"
 
 namespace qkd004::cli {
 
@@ -27,7 +28,7 @@ constexpr milliseconds ask_again{20};
 
 exit_code no_memory(const secret_arena& arena) {
   return complain(exit_code::refused, arena.lock_refused()
-                                          ? std::string{"no memory for key: "} + lock_refused_help
+                                          ? std::string{"no memory for key: "} + serve::lock_refused_help
                                           : "no memory for key of this size");
 }
 

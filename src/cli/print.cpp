@@ -22,33 +22,6 @@ void write_all(int descriptor, std::string_view text) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
-std::string printable(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    const auto octet = static_cast<unsigned char>(c);
-    if (octet < 0x20 || octet == 0x7f) {
-      out += fmt::format("\\x{:02x}", octet);
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 std::string describe(status s) {
   return fmt::format("status {}: {}", static_cast<std::uint32_t>(s), to_string(s));
 }

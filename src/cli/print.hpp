@@ -11,14 +11,12 @@
 #include "qkd004/key_stream_id.hpp"
 #include "qkd004/qos.hpp"
 #include "qkd004/status.hpp"
+#include "serve/printable.hpp"
 
 namespace qkd004::cli {
 
-/// The text with control characters as \xHH: what another program sent must not move the cursor.
-[[nodiscard]] std::string printable(std::string_view text);
-
-/// The text as a string of JSON.
-[[nodiscard]] std::string quoted(std::string_view text);
+using serve::printable;
+using serve::quoted;
 
 /// `status 5: the key stream id is in use or was closed`.
 [[nodiscard]] std::string describe(status s);
@@ -43,11 +41,5 @@ void put(std::string_view text);
 
 /// As put(), to standard error.
 void put_error(std::string_view text);
-
-/// What to do when the system refuses to lock memory.
-inline constexpr char lock_refused_help[] =
-    "the system refuses to lock memory (see ulimit -l); raise the limit, or accept that key may reach swap "
-    "space "
-    "(memory.allow_unlocked, --allow-unlocked)";
 
 }  // namespace qkd004::cli

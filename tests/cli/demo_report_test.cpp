@@ -170,8 +170,8 @@ TEST_CASE("link table: says what both ends know of the keys' blocks, and whether
   origin.eps_sec = 1e-10;
   origin.eps_cor = 1e-15;
   origin.eps_auth = 5.4e-20;
-  link_history history;
-  link_sample sample;
+  serve::link_history history;
+  serve::link_sample sample;
   sample.counts.accepted = 5;
   sample.counts.over_limit = 1;
   sample.counts.cut_off = 7;

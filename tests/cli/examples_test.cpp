@@ -8,13 +8,14 @@
 #include <variant>
 
 #include "cli/certs.hpp"
-#include "cli/config.hpp"
+#include "serve/config.hpp"
 #include "site_pair.hpp"
 #include "software/options_text.hpp"
 
 namespace fs = std::filesystem;
 using namespace qkd004;
 using namespace qkd004::cli;
+using namespace qkd004::serve;
 
 namespace {
 

@@ -8,10 +8,11 @@
 #include <filesystem>
 #include <string>
 
-#include "cli/link_report.hpp"
+#include "serve/link_report.hpp"
 #include "site_pair.hpp"
 
 using namespace qkd004::cli;
+namespace serve = qkd004::serve;
 using test::has;
 using test::patience;
 using test::run;
@@ -88,12 +89,12 @@ TEST_CASE("serve: writes a line of JSON about each software link when asked") {
   sites.serve_with = {"--link-report", "20"};
   sites.start_b();
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  link_sample last;
+  serve::link_sample last;
   while (last.counts.accepted == 0) {
     REQUIRE(std::chrono::steady_clock::now() < deadline);
     const auto line = sites.b.daemon->wait_line(patience);
     REQUIRE(line);
-    const auto sample = parse_link_sample(*line);
+    const auto sample = serve::parse_link_sample(*line);
     INFO(*line);
     REQUIRE(sample);
     last = *sample;

@@ -1,8 +1,8 @@
 /* Two sites with a link of random octets, and a program at each: two_sites <program> <environment>...
  *
  * The program is run as "server" at site-a and as "client" at site-b, with QKD004_URI of its site; what one writes to its
- * standard output the other one reads. Of the further arguments `server:NAME=VALUE` and `client:NAME=VALUE` are set in
- * that one's environment alone. Passes if both return 0.
+ * standard output the other one reads. Of the further arguments `NAME=VALUE` is set in both environments, `server:NAME=VALUE`
+ * and `client:NAME=VALUE` in that one's alone. Passes if both return 0.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <signal.h>
@@ -62,6 +62,7 @@ static char **environment_of(const char *end, const char *uri, int count, char *
   CHECK(count < most_variables - 2);
   for (a = 0; a < count; ++a) {
     const size_t length = strlen(end);
+    if (strncmp(arguments[a], "QKD004_", 7) == 0) of_end[n++] = arguments[a];
     if (strncmp(arguments[a], end, length) == 0 && arguments[a][length] == ':') of_end[n++] = arguments[a] + length + 1;
   }
   return of_end;

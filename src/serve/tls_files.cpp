@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/tls_files.hpp"
+#include "serve/tls_files.hpp"
 
 #include <fcntl.h>
 
 #include "source/private_file.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 result<void> check_tls_files(const net::tls_options& o, std::string* why) {
   using source::others;
@@ -19,4 +19,4 @@ result<void> check_tls_files(const net::tls_options& o, std::string* why) {
   return {};
 }
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

@@ -11,7 +11,7 @@
 
 #include "qkd004/software_link.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 /// An end's report, and when it was made.
 struct link_sample {
@@ -68,4 +68,4 @@ class link_history {
 /// The system and its settings: `25 km, proof lim14, 1,048,576 sifted bits a block`.
 [[nodiscard]] std::string text_of(const software_link_options& o);
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/link_watch.hpp"
+#include "serve/link_watch.hpp"
 
 #include <fmt/format.h>
 
 #include <utility>
 
-#include "cli/link_report.hpp"
+#include "serve/link_report.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 using net::log_level;
 
@@ -99,4 +99,4 @@ void link_watch::say(log_level level, std::string_view text) const {
   log_(level, fmt::format("link {}: {}", link_, text));
 }
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/link_report.hpp"
+#include "serve/link_report.hpp"
 
 #include <fmt/format.h>
 
@@ -7,10 +7,10 @@
 #include <cmath>
 #include <utility>
 
-#include "cli/json_member.hpp"
-#include "cli/print.hpp"
+#include "serve/json_member.hpp"
+#include "serve/printable.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 namespace {
 
@@ -164,4 +164,4 @@ std::string text_of(const software_link_options& o) {
   return text;
 }
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/config.hpp"
+#include "serve/config.hpp"
 
 #include <errno.h>
 #include <fmt/format.h>
@@ -20,12 +20,12 @@
 #include <tuple>
 #include <utility>
 
-#include "cli/print.hpp"
 #include "net/address.hpp"
 #include "qkd004/routing.hpp"
+#include "serve/printable.hpp"
 #include "software/options_text.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 namespace {
 
@@ -466,8 +466,14 @@ class reader {
     if (kind == "software") return software(s, simulated);
     if (kind == "seeded") return seeded(s);
     if (kind == "file") return file(s);
+    if (kind == "given") {
+      s.done();
+      return given_settings{};
+    }
     if (!kind.empty()) {
-      s.complain("kind", fmt::format("'{}' is not known; \"software\", \"seeded\" and \"file\" are", kind));
+      s.complain(
+          "kind",
+          fmt::format("'{}' is not known; \"software\", \"seeded\", \"file\" and \"given\" are", kind));
     }
     return std::nullopt;
   }
@@ -684,4 +690,4 @@ result<site_config> read_config(const std::string& file, std::string* why) {
   return parse_config(text, file, why);
 }
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

@@ -12,7 +12,7 @@
 #include "qkd004/net/site.hpp"
 #include "qkd004/software_link.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 /// Accepted blocks at debug, a summary at info every ten seconds in which there was one, and warnings of what should not
 /// be, each kind once in ten seconds at the most.
@@ -56,4 +56,4 @@ class link_watch {
   std::string failure_;
 };
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

@@ -13,7 +13,7 @@
 #include "qkd004/seeded_source.hpp"
 #include "qkd004/software_link.hpp"
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 /// A key source `kind = "seeded"`.
 struct seeded_settings {
@@ -29,7 +29,11 @@ struct software_settings {
       software_link_end_options::role::alice, security_class::simulated_insecure, {}, {}};
 };
 
-using key_source_settings = std::variant<seeded_settings, file_source_options, software_settings>;
+/// A key source `kind = "given"`: the program that runs the site has it.
+struct given_settings {};
+
+using key_source_settings =
+    std::variant<seeded_settings, file_source_options, software_settings, given_settings>;
 
 struct site_config {
   net::site_options site;                        ///< its peers have no key source yet
@@ -44,4 +48,4 @@ struct site_config {
 /// As parse_config(), from a file. Returns errno when it cannot be read.
 [[nodiscard]] result<site_config> read_config(const std::string& file, std::string* why);
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve

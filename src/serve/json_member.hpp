@@ -10,7 +10,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace qkd004::cli {
+namespace qkd004::serve {
 
 /// What stands after `"name":`; nothing if that is not there. A text cannot hold it: its quotes are escaped.
 [[nodiscard]] inline std::optional<std::string_view> value_of(std::string_view object,
@@ -52,4 +52,4 @@ template <class Number>
   return false;
 }
 
-}  // namespace qkd004::cli
+}  // namespace qkd004::serve
