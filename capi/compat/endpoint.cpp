@@ -71,19 +71,20 @@ bool read_settings(settings& s, std::string& why) {
   }
   s.in_process = s.uri.empty();
   // Half an environment is a mistake: simulated keys in place of real ones should not come of it.
-  for (const std::string* const set :
-       {&s.certificate, &s.key, &s.authority, &s.server, &s.application, &destination}) {
-    if (s.in_process && !set->empty()) {
-      why = "QKD004_URI is not set, but other variables are that need it";
+  const std::pair<const char*, const std::string&> of_a_key_manager[] = {
+      {"QKD004_APPLICATION", s.application}, {"QKD004_DESTINATION", destination},
+      {"QKD004_CERTIFICATE", s.certificate}, {"QKD004_KEY", s.key},
+      {"QKD004_AUTHORITY", s.authority},     {"QKD004_SERVER", s.server}};
+  for (const auto& [name, value] : of_a_key_manager) {
+    if (s.in_process && !value.empty()) {
+      why = std::string{name} + " is set, but QKD004_URI is not";
       return false;
     }
   }
   return true;
 }
 
-std::unique_ptr<endpoint> endpoint::open(std::string& said) {
-  settings s;
-  if (!read_settings(s, said)) return nullptr;
+std::unique_ptr<endpoint> endpoint::open(settings s, std::string& said) {
   std::unique_ptr<endpoint> e{new endpoint{std::move(s)}};
   const settings& wanted = e->settings_;
   if (wanted.in_process) {

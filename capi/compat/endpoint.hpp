@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "qkd004.h"
 
@@ -36,7 +37,7 @@ struct settings {
 class endpoint {
  public:
   /// Null on failure, then `said` is why. Else `said` is empty, or says that keys are simulated.
-  [[nodiscard]] static std::unique_ptr<endpoint> open(std::string& said);
+  [[nodiscard]] static std::unique_ptr<endpoint> open(settings wanted, std::string& said);
   endpoint(const endpoint&) = delete;
   endpoint& operator=(const endpoint&) = delete;
   ~endpoint();

@@ -17,9 +17,8 @@ constexpr std::uint32_t usual_length = 32;
 }  // namespace
 
 std::shared_ptr<first_edition> first_edition::make(std::string& said) {
-  auto at = endpoint::open(said);
-  if (!at) return nullptr;
-  const settings& s = at->wanted();
+  settings s;
+  if (!read_settings(s, said)) return nullptr;
   if (!s.in_process && s.application.empty()) {
     said =
         "QKD004_URI is set, but QKD004_APPLICATION is not: the URI of this application, with the node of its "
@@ -32,6 +31,8 @@ std::shared_ptr<first_edition> first_edition::make(std::string& said) {
         "manager";
     return nullptr;
   }
+  auto at = endpoint::open(s, said);
+  if (!at) return nullptr;
   auto made = std::make_shared<first_edition>(std::move(at));
   for (std::size_t end = 0; end < made->at_->ends(); ++end) {
     static constexpr const char* here[] = {"qkd://first@A", "qkd://second@B"};

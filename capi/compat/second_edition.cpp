@@ -40,7 +40,9 @@ std::string uri_of(std::string_view name, std::size_t node) {
 }  // namespace
 
 std::shared_ptr<second_edition> second_edition::make(std::string& said) {
-  auto at = endpoint::open(said);
+  settings s;
+  if (!read_settings(s, said)) return nullptr;
+  auto at = endpoint::open(std::move(s), said);
   return at ? std::make_shared<second_edition>(std::move(at)) : nullptr;
 }
 

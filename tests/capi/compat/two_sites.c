@@ -2,7 +2,8 @@
  *
  * The program is run as "server" at site-a and as "client" at site-b, with QKD004_URI of its site; what one writes to its
  * standard output the other one reads. Of the further arguments `NAME=VALUE` is set in both environments, `server:NAME=VALUE`
- * and `client:NAME=VALUE` in that one's alone. Passes if both return 0.
+ * and `client:NAME=VALUE` in that one's alone. Passes if both return 0. With tls:FOLDER, of what `qkd004 certs` made, all
+ * connections are over TLS, and alice and bob may open any stream.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <signal.h>
@@ -13,30 +14,40 @@
 
 extern char **environ;
 
-enum { most_variables = 20 };
+enum { most_variables = 30, uri_room = 200 };
 
 static void on_log(void *context, qkd004_log_level level, const char *line) {
   (void)level;
   fprintf(stderr, "%s: %s\n", (const char *)context, line);
 }
 
-/* A site, and the address it listens on. */
-static qkd004_server *start(const char *node, const char *peer, const char *peer_address, qkd004_source *source,
-                            char *uri, size_t room) {
-  char config[1000];
+/* A site, and the address it listens on. `peer_address`: "", or what it dials; `certs`: NULL, or a folder. */
+static qkd004_server *start(const char *node, const char *peer_address, const char *certs, qkd004_source *source,
+                            char *uri) {
+  char config[3000], tls[1500] = "", address[200] = "";
+  size_t room = uri_room;
   qkd004_server *server = NULL;
   qkd004_link_source link = {"site-a+site-b", source};
   qkd004_server_options options = QKD004_SERVER_OPTIONS_INIT;
+  if (*peer_address != '\0') snprintf(address, sizeof address, "address = \"%s\"\n", peer_address);
+  if (certs != NULL) {
+    snprintf(tls, sizeof tls,
+             "[tls]\ncertificate = \"%s/%s.pem\"\nkey = \"%s/%s.key\"\nauthority = \"%s/authority.pem\"\n"
+             "[[access]]\nidentity = \"qkd://alice@site-a\"\nlocal = \"*\"\n"
+             "[[access]]\nidentity = \"qkd://bob@site-b\"\nlocal = \"*\"\n",
+             certs, node, certs, node, certs);
+  }
   snprintf(config, sizeof config,
-           "node = \"%s\"\nlisten = [\"qkd004://127.0.0.1:0\"]\n[memory]\nallow_unlocked = true\n[[peer]]\nnode = \"%s\"\n%s%s%s",
-           node, peer, peer_address ? "address = \"" : "", peer_address ? peer_address : "", peer_address ? "\"\n" : "");
+           "node = \"%s\"\nlisten = [\"%s://127.0.0.1:0\"]\n[memory]\nallow_unlocked = true\n%s"
+           "[[peer]]\nnode = \"%s\"\n%s[peer.source]\nkind = \"seeded\"\nsecret_file = \"not read\"\n",
+           node, certs ? "qkd004s" : "qkd004", tls, strcmp(node, "site-a") == 0 ? "site-b" : "site-a", address);
   options.config = config;
   options.sources = &link;
   options.source_count = 1;
   options.log = on_log;
   options.log_context = (void *)(uintptr_t)node;
   if (qkd004_server_start(&options, &server) != 0) {
-    printf("%s: %s\n", node, qkd004_last_error());
+    fprintf(stderr, "%s: %s\n", node, qkd004_last_error());
     exit(1);
   }
   CHECK_SAME(qkd004_server_address(server, 0, uri, &room), 0);
@@ -86,15 +97,19 @@ static pid_t run(char *program, const char *end, char **environment, const int *
 int main(int count, char **arguments) {
   qkd004_source *first = NULL, *second = NULL;
   qkd004_server *a, *b;
-  char uri_a[200], uri_b[200], **of_server, **of_client;
+  char uri_a[uri_room], uri_b[uri_room], **of_server, **of_client;
+  const char *certs = NULL;
   int to_server[2], to_client[2], pipes[5], status, i, failed = 0;
   pid_t server, client;
 
   CHECK(count >= 2);
   alarm(50); /* nothing waits for ever */
   CHECK_SAME(qkd004_source_memory(0, &first, &second), 0);
-  b = start("site-b", "site-a", NULL, second, uri_b, sizeof uri_b);
-  a = start("site-a", "site-b", uri_b, first, uri_a, sizeof uri_a);
+  for (i = 2; i < count; ++i) {
+    if (strncmp(arguments[i], "tls:", 4) == 0) certs = arguments[i] + 4;
+  }
+  b = start("site-b", "", certs, second, uri_b);
+  a = start("site-a", uri_b, certs, first, uri_a);
   CHECK_SAME(qkd004_source_close(first), 0);
   CHECK_SAME(qkd004_source_close(second), 0);
 
