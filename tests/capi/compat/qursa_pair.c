@@ -197,18 +197,18 @@ static void metadata(void) {
   m.Metadata_buffer = text;
   CHECK_SAME(GET_KEY(id, &index, key, &m, &status), QKD_STATUS_METADATA_SIZE_INSUFFICIENT);
   needed = m.Metadata_size;
-  CHECK(needed > 10 && needed <= 64);
+  CHECK(needed > 10 && needed <= 37);
   CHECK(all_are(key, sizeof key, 0x5a));
   CHECK(all_are(text, sizeof text, 0x5a));
   m.Metadata_buffer = NULL;
   m.Metadata_size = sizeof text;
   CHECK_SAME(GET_KEY(id, &index, key, &m, &status), QKD_STATUS_METADATA_SIZE_INSUFFICIENT);
-  CHECK(m.Metadata_size >= needed && m.Metadata_size <= 64);
+  CHECK_SAME(m.Metadata_size, needed);
 
   m.Metadata_buffer = text;
-  m.Metadata_size = sizeof text;
+  m.Metadata_size = needed;
   CHECK_SAME(GET_KEY(id, &index, key, &m, &status), QKD_STATUS_SUCCESS);
-  CHECK(m.Metadata_size > 0 && m.Metadata_size < 64);
+  CHECK(m.Metadata_size > 0 && m.Metadata_size < needed);
   CHECK(text[0] == '{' && text[m.Metadata_size - 1] == '}' && text[m.Metadata_size] == '\0');
   CHECK(strstr((const char *)text, "\"hops\":0") != NULL);
   CHECK(text[m.Metadata_size + 1] == 0x5a);

@@ -3,7 +3,7 @@
  * The program is run as "server" at site-a and as "client" at site-b, with QKD004_URI of its site; what one writes to its
  * standard output the other one reads. Of the further arguments `NAME=VALUE` is set in both environments, `server:NAME=VALUE`
  * and `client:NAME=VALUE` in that one's alone. Passes if both return 0. With tls:FOLDER, of what `qkd004 certs` made, all
- * connections are over TLS, and alice and bob may open any stream.
+ * connections are over TLS; alice may open streams at site-a, her own and those of V1, and bob at site-b.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <signal.h>
@@ -31,11 +31,12 @@ static qkd004_server *start(const char *node, const char *peer_address, const ch
   qkd004_server_options options = QKD004_SERVER_OPTIONS_INIT;
   if (*peer_address != '\0') snprintf(address, sizeof address, "address = \"%s\"\n", peer_address);
   if (certs != NULL) {
+    const char *application = strcmp(node, "site-a") == 0 ? "qkd://alice@site-a" : "qkd://bob@site-b";
     snprintf(tls, sizeof tls,
              "[tls]\ncertificate = \"%s/%s.pem\"\nkey = \"%s/%s.key\"\nauthority = \"%s/authority.pem\"\n"
-             "[[access]]\nidentity = \"qkd://alice@site-a\"\nlocal = \"*\"\n"
-             "[[access]]\nidentity = \"qkd://bob@site-b\"\nlocal = \"*\"\n",
-             certs, node, certs, node, certs);
+             "[[access]]\nidentity = \"%s\"\nlocal = \"%s\"\n"
+             "[[access]]\nidentity = \"%s\"\nlocal = \"qkd004-v1://v1@%s\"\n",
+             certs, node, certs, node, certs, application, application, application, node);
   }
   snprintf(config, sizeof config,
            "node = \"%s\"\nlisten = [\"%s://127.0.0.1:0\"]\n[memory]\nallow_unlocked = true\n%s"
