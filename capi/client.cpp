@@ -27,7 +27,7 @@ void client_object::cancel_streams() {
       if (alive && alive->is_open.load(std::memory_order_acquire)) open.push_back(std::move(alive));
     }
   }
-  for (const auto& s : open) call_off(*s->stream);
+  for (const auto& s : open) s->stream->cancel();
 }
 
 void client_object::opened(const std::shared_ptr<stream_object>& s) {

@@ -49,7 +49,7 @@ class client_object final : public object {
   /// Those of this handle, without its streams.
   void cancel_calls() {
     const std::lock_guard lock{mutex_};
-    for (client* const c : asking_) call_off(*c);
+    for (client* const c : asking_) c->cancel();
   }
   void cancel_streams();
   void opened(const std::shared_ptr<stream_object>& s);

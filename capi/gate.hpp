@@ -41,12 +41,6 @@ class frame {
 /// must not call them.
 using domain = std::shared_ptr<const char>;
 
-/// Calls off what waits in `o`, if it can be.
-template <class Object>
-void call_off(Object& o) {
-  if constexpr (requires { o.cancel(); }) o.cancel();
-}
-
 class gate {
  public:
   explicit gate(domain d = nullptr) : domain_{std::move(d)} {}

@@ -93,9 +93,11 @@ extern __thread thread_record* this_thread __attribute__((tls_model("initial-exe
 class short_use {
  public:
   explicit short_use(handle_number h) noexcept {
-    thread_record* const me = this_thread;
-    if (me == nullptr) [[unlikely]]
-      return;
+    thread_record* me = this_thread;
+    if (me == nullptr) [[unlikely]] {
+      me = record_of_this_thread();
+      if (me == nullptr) return;
+    }
     // acquire: pairs with the release where the directory is published
     const directory_entry* const blocks = directory.load(std::memory_order_acquire);
     slot* const block = blocks[slot_of(h) / slots_in_block].load(std::memory_order_acquire);

@@ -187,6 +187,28 @@ answer take(qkd004_stream* stream, buffer<std::uint8_t> key, const key_call& k) 
   return true;
 }
 
+/// The arguments of a call for the next key.
+struct next_call {
+  std::uint8_t* key;
+  std::size_t* size;
+  std::uint64_t* index;
+  qkd004_metadata* metadata;
+};
+
+// not inlined: what they need of the stack is not for the short way
+
+[[gnu::noinline]] int next_key(qkd004_stream* stream, const next_call& c) {
+  return guarded("qkd004_next_key", [&] {
+    return take(stream, {c.key, c.size}, {key_call::which::next, 0, c.index, c.metadata});
+  });
+}
+
+[[gnu::noinline]] int try_next_key(qkd004_stream* stream, const next_call& c) {
+  return guarded("qkd004_try_next_key", [&] {
+    return take(stream, {c.key, c.size}, {key_call::which::next_if_there, 0, c.index, c.metadata});
+  });
+}
+
 answer get_keys(qkd004_stream* stream, buffer<std::uint8_t> keys, std::uint64_t* first, std::size_t* count) {
   stream_call s{stream};
   keys.need(s.chunk());
@@ -242,7 +264,7 @@ bool was_answered(std::error_code e) noexcept {
 
 answer close(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { call_off(*s->stream); });
+  s->calls.shut([&] { s->stream->cancel(); });
   const auto closed = s->stream->close();
   if (!was_answered(closed.error())) {
     s->calls.open();
@@ -255,7 +277,7 @@ answer close(qkd004_stream* stream) {
 
 answer detach(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { call_off(*s->stream); });
+  s->calls.shut([&] { s->stream->cancel(); });
   end(stream);
   s->stream->detach();
   return 0;
@@ -288,18 +310,14 @@ int qkd004_next_key(qkd004_stream* stream, uint8_t* key, size_t* size, uint64_t*
                     qkd004_metadata* metadata) {
   if (metadata == nullptr && take_ready(stream, key, size, index)) [[likely]]
     return 0;
-  return guarded("qkd004_next_key", [&] {
-    return take(stream, {key, size}, {key_call::which::next, 0, index, metadata});
-  });
+  return next_key(stream, {key, size, index, metadata});
 }
 
 int qkd004_try_next_key(qkd004_stream* stream, uint8_t* key, size_t* size, uint64_t* index,
                         qkd004_metadata* metadata) {
   if (metadata == nullptr && take_ready(stream, key, size, index)) [[likely]]
     return 0;
-  return guarded("qkd004_try_next_key", [&] {
-    return take(stream, {key, size}, {key_call::which::next_if_there, 0, index, metadata});
-  });
+  return try_next_key(stream, {key, size, index, metadata});
 }
 
 int qkd004_get_keys(qkd004_stream* stream, uint8_t* keys, size_t* size, uint64_t* first, size_t* count) {
@@ -324,7 +342,7 @@ int qkd004_stream_describe(qkd004_stream* stream, qkd004_key_stream_id* id, qkd0
 
 int qkd004_stream_cancel(qkd004_stream* stream) {
   return guarded("qkd004_stream_cancel", [&]() -> answer {
-    call_off(*use(stream)->stream);
+    use(stream)->stream->cancel();
     return 0;
   });
 }

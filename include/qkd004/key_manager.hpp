@@ -130,6 +130,9 @@ class key_manager final : public key_service {
   /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
   /// the peer has not accepted the stream yet.
   [[nodiscard]] std::shared_ptr<key_ring> ring(connection_id who, const key_stream_id& id);
+
+  /// For callers in this process: a call that was not answered yet will not be, and consumes no key.
+  void cancel(caller who);
   ///@}
 
   /// \name Peers
@@ -248,8 +251,8 @@ class key_manager final : public key_service {
     std::set<std::uint64_t> handed_out;  ///< strict once: indices in the window that were served
 
     std::shared_ptr<key_ring> ring;
-    std::deque<described_run>
-        described;                ///< how what is in the ring came to be; in order, each at least a chunk
+    /// How what is in the ring came to be; in order, each at least a chunk. A deque would take 640 octets while it is empty.
+    std::vector<described_run> described;
     std::uint32_t window = 0;     ///< chunks between the lowest that a side holds and the highest allocated
     std::uint64_t allocated = 0;  ///< allocator: next index to bind
     std::uint64_t last_bound =

@@ -213,7 +213,9 @@ inline std::string key_manager::vendor_metadata_of(const stream& s, std::uint64_
 inline void key_manager::forget_descriptions(stream& s) {
   if (s.described.empty()) return;
   const std::uint64_t low = s.ring->lowest_used();
-  while (!s.described.empty() && s.described.front().end <= low) s.described.pop_front();
+  const auto kept = std::find_if(s.described.begin(), s.described.end(),
+                                 [low](const described_run& r) { return r.end > low; });
+  s.described.erase(s.described.begin(), kept);
 }
 
 inline void key_manager::serve_waiting(stream& s, time_point now) {
@@ -375,6 +377,16 @@ inline void key_manager::forget(waiting_map::iterator it) {
   connections_[it->second.who.connection].waiting -= 1;
   if (stream* s = find(it->second.stream)) std::erase(s->waiting, it);
   waiting_.erase(it);
+}
+
+inline void key_manager::cancel(caller who) {
+  const auto is_it = [&who](const caller& c) {
+    return c.connection == who.connection && c.ticket == who.ticket;
+  };
+  std::erase_if(asking_, [&](const asking_call& a) { return is_it(a.who); });
+  const auto it =
+      std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& w) { return is_it(w.second.who); });
+  if (it != waiting_.end()) forget(it);
 }
 
 inline void key_manager::answer_waiting(stream& s, status outcome) {

@@ -118,7 +118,8 @@ static void early_key(void) {
 
 struct end {
   pthread_t thread;
-  pthread_barrier_t *both;
+  pthread_barrier_t *turn;
+  int first; /* reads before the other end does */
   char *destination;
   QKD_key_handle_t handle;
   char got[keys][length];
@@ -127,28 +128,35 @@ struct end {
 static void *run_end(void *argument) {
   struct end *e = (struct end *)argument;
   int i;
+  if (e->destination != NULL) pthread_barrier_wait(e->turn); /* the server opens first */
   CHECK_SAME(QKD_open(e->destination, of_length(length), &e->handle), QKD_RESULT_SUCCESS);
-  pthread_barrier_wait(e->both);
+  if (e->destination == NULL) pthread_barrier_wait(e->turn);
+  pthread_barrier_wait(e->turn);
   CHECK_SAME(QKD_connect_blocking(&e->handle, 2000), QKD_RESULT_SUCCESS);
+  if (!e->first) pthread_barrier_wait(e->turn);
   for (i = 0; i < keys; ++i) CHECK_SAME(QKD_get_key(&e->handle, e->got[i]), QKD_RESULT_SUCCESS);
+  if (e->first) pthread_barrier_wait(e->turn);
+  pthread_barrier_wait(e->turn);
   CHECK_SAME(QKD_close(&e->handle), QKD_RESULT_SUCCESS);
   return NULL;
 }
 
-/* Each thread reads its own end, at its own pace. */
-static void two_threads(void) {
+/* Each thread reads its own end, one all it wants before the other begins. */
+static void two_threads(int server_first) {
   static struct end server, client;
-  pthread_barrier_t both;
+  pthread_barrier_t turn;
   QKD_key_handle_set_random(&server.handle);
   client.handle = server.handle;
   client.destination = (char *)"localhost";
-  pthread_barrier_init(&both, NULL, 2);
-  server.both = client.both = &both;
+  server.first = server_first;
+  client.first = !server_first;
+  pthread_barrier_init(&turn, NULL, 2);
+  server.turn = client.turn = &turn;
   CHECK_SAME(pthread_create(&server.thread, NULL, run_end, &server), 0);
   CHECK_SAME(pthread_create(&client.thread, NULL, run_end, &client), 0);
   CHECK_SAME(pthread_join(server.thread, NULL), 0);
   CHECK_SAME(pthread_join(client.thread, NULL), 0);
-  pthread_barrier_destroy(&both);
+  pthread_barrier_destroy(&turn);
   CHECK(memcmp(server.got, client.got, sizeof server.got) == 0);
   CHECK(memcmp(server.got[0], server.got[1], length) != 0);
 }
@@ -231,7 +239,8 @@ int main(void) {
   ladder();
   client_first();
   early_key();
-  two_threads();
+  two_threads(1);
+  two_threads(0);
   refused();
   other_length(length / 2);
   other_length(64);

@@ -173,7 +173,16 @@ static void predefined(void) {
   theirs.Key_chunk_size = 16;
   CHECK_SAME(OPEN_CONNECT("bob", "alice", &theirs, id, &status), QKD_STATUS_QOS_NOT_MET);
   CHECK_SAME(theirs.Key_chunk_size, QKD_KEY_SIZE);
+  CHECK_SAME(OPEN_CONNECT("bob", "carol", &theirs, id, &status), QKD_STATUS_KSID_IN_USE);
   CHECK_SAME(OPEN_CONNECT("bob", "alice", &theirs, id, &status), QKD_STATUS_SUCCESS);
+  CHECK_SAME(CLOSE(id, &status), QKD_STATUS_SUCCESS);
+  CHECK_SAME(CLOSE(id, &status), QKD_STATUS_SUCCESS);
+
+  /* the second opener may give source and destination as the first */
+  id[0] = 1;
+  qos = usual_qos();
+  CHECK_SAME(OPEN_CONNECT("alice", "bob", &qos, id, &status), QKD_STATUS_PEER_NOT_CONNECTED);
+  CHECK_SAME(OPEN_CONNECT("alice", "bob", &qos, id, &status), QKD_STATUS_SUCCESS);
   CHECK_SAME(CLOSE(id, &status), QKD_STATUS_SUCCESS);
   CHECK_SAME(CLOSE(id, &status), QKD_STATUS_SUCCESS);
 }
