@@ -31,8 +31,8 @@ bool read(const char* name, bool& value, std::string& why) {
   return false;
 }
 
-/// `NAME=URI` for a destination as the program writes it, `URI` or `*=URI` for all others; spaces between them, which no
-/// URI has.
+/// `NAME=URI` for a destination as the program writes it, `URI` or `*=URI` for all others; spaces between
+/// them, which no URI has.
 bool read_destinations(const std::string& text, settings& s, std::string& why) {
   std::istringstream entries{text};
   for (std::string entry; entries >> entry;) {

@@ -1,5 +1,5 @@
-// endpoint: where a compatibility library gets its keys, as the environment says: a key manager, or, without QKD004_URI, a
-// pair of simulated ones in this process.
+// endpoint: where a compatibility library gets its keys, as the environment says: a key manager, or, without
+// QKD004_URI, a pair of simulated ones in this process.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -1,4 +1,5 @@
-// first_edition: the streams of V1.1.1 that a process has open, by their handles alone; in process both ends of them.
+// first_edition: the streams of V1.1.1 that a process has open, by their handles alone; in process both ends
+// of them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,10 +19,11 @@
 
 namespace qkd004::compat {
 
-/// Which end a call means, when both have the same handle and nothing but the handle is said: where one thread has opened
-/// the one end and another thread the other, the caller's. Else, and for a third thread: of QKD_GET_KEY, the end that has
-/// had fewer keys, the first opener's on a tie; of QKD_CLOSE, the first opener's while it is open. So a program that does
-/// everything twice in a row, as both ends, gets what it expects, and so do two threads that are one end each.
+/// Which end a call means, when both have the same handle and nothing but the handle is said: where one
+/// thread has opened the one end and another thread the other, the caller's. Else, and for a third thread: of
+/// QKD_GET_KEY, the end that has had fewer keys, the first opener's on a tie; of QKD_CLOSE, the first
+/// opener's while it is open. So a program that does everything twice in a row, as both ends, gets what it
+/// expects, and so do two threads that are one end each.
 ///
 /// Results are of qkd004_v1_status or minus an errno.
 /// Threads: any number. No lock is held while a call waits.

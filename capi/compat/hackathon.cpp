@@ -42,8 +42,8 @@ uint32_t with_state(Call call) noexcept try {
   return QKD004_V1_RESOURCE_LIMIT;
 }
 
-/// How the address may be written where it is configured. The shape does not say whether it is text or octets, and the
-/// programs in the field often leave it as they found it: any octets may stand there.
+/// How the address may be written where it is configured. The shape does not say whether it is text or
+/// octets, and the programs in the field often leave it as they found it: any octets may stand there.
 std::vector<std::string> spellings_of(const ip_address_t& destination) {
   const char* const octets = destination.address;
   const std::size_t length = std::min<std::size_t>(destination.length, sizeof destination.address);

@@ -1,5 +1,5 @@
-// process_state: the one hidden object of a library whose calls have no argument to carry it: made when it is first needed,
-// ended with the process, and of no use after fork().
+// process_state: the one hidden object of a library whose calls have no argument to carry it: made when it is
+// first needed, ended with the process, and of no use after fork().
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,13 +18,15 @@
 
 namespace qkd004::compat {
 
-/// State has `static std::shared_ptr<State> make(std::string& said)`: null on failure, then `said` is why; on success
-/// `said` is empty, or what the user has to know. It goes to standard error, as these libraries have no other way to say it.
-/// Threads: any number. A call that has its State keeps it, also while the process ends.
+/// State has `static std::shared_ptr<State> make(std::string& said)`: null on failure, then `said` is why; on
+/// success `said` is empty, or what the user has to know. It goes to standard error, as these libraries have
+/// no other way to say it. Threads: any number. A call that has its State keeps it, also while the process
+/// ends.
 template <class State>
 class process_state {
  public:
-  /// `at_exit` calls end(). It is registered when the state is there, so that it runs before what the state needs goes.
+  /// `at_exit` calls end(). It is registered when the state is there, so that it runs before what the state
+  /// needs goes.
   constexpr process_state(const char* library, void (*at_exit)()) noexcept
       : library_{library}, at_exit_{at_exit} {}
   process_state(const process_state&) = delete;
@@ -40,8 +42,8 @@ class process_state {
 
   /// The state, or null, and then `error` is minus an errno: -EPERM in a child of the process that made it.
   [[nodiscard]] std::shared_ptr<State> get(int& error) noexcept try {
-    // Before the lock, which in a child may be held by a thread that is not there. Relaxed: a child has one thread, and
-    // within a process everybody reads 0 or the same number.
+    // Before the lock, which in a child may be held by a thread that is not there. Relaxed: a child has one
+    // thread, and within a process everybody reads 0 or the same number.
     const pid_t here = ::getpid();
     pid_t maker = 0;
     if (!maker_.compare_exchange_strong(maker, here, std::memory_order_relaxed) && maker != here) {

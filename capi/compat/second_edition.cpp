@@ -54,7 +54,8 @@ second_edition::~second_edition() {
   }
 }
 
-/// What the key manager is told. In process names are what they are at the first opener's: his source is at his site.
+/// What the key manager is told. In process names are what they are at the first opener's: his source is at
+/// his site.
 second_edition::names second_edition::uris_of(const names& called, std::size_t end,
                                               const names* first) const {
   const settings& s = at_->wanted();
@@ -109,7 +110,8 @@ int second_edition::open_connect(const names& called, qkd004_qos& qos, qkd004_ke
                                    &made, flags, &handle);
   bool opened = result == QKD004_SUCCESS || result == QKD004_PEER_NOT_CONNECTED;
   if (opened && asked != 0 && qos.key_chunk_size != asked) {
-    // It is the other end's, and the caller's buffer has what he asked for: let him ask again with what `qos` says now.
+    // It is the other end's, and the caller's buffer has what he asked for: let him ask again with what `qos`
+    // says now.
     qkd004_detach(handle);
     opened = false;
     result = QKD004_QOS_NOT_MET;

@@ -1,4 +1,5 @@
-// second_edition: the streams of V2.1.1 that a process has open, by their Key_stream_IDs alone; in process both ends of them.
+// second_edition: the streams of V2.1.1 that a process has open, by their Key_stream_IDs alone; in process
+// both ends of them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,8 +19,8 @@
 
 namespace qkd004::compat {
 
-/// Which end a call means in process: as for first_edition. A key by its index is that of the first opener's end if it is
-/// still there, else the other's.
+/// Which end a call means in process: as for first_edition. A key by its index is that of the first opener's
+/// end if it is still there, else the other's.
 ///
 /// Results are of qkd004_status or minus an errno.
 /// Threads: any number. No lock is held while a call waits.

@@ -10,26 +10,25 @@
 #include <unistd.h>
 
 static int real_error_ = STDERR_FILENO; /* while standard error is caught */
-static FILE *caught_file_;
+static FILE* caught_file_;
 
-#define CHECK(condition)                                                                  \
-  do {                                                                                    \
-    if (!(condition)) {                                                                   \
-      dprintf(real_error_, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);        \
-      exit(1);                                                                            \
-    }                                                                                     \
+#define CHECK(condition)                                                           \
+  do {                                                                             \
+    if (!(condition)) {                                                            \
+      dprintf(real_error_, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+      exit(1);                                                                     \
+    }                                                                              \
   } while (0)
 
 /* Like CHECK(got == wanted), and prints both. */
-#define CHECK_SAME(got, wanted)                                                           \
-  do {                                                                                    \
-    const long got_ = (long)(got);                                                        \
-    const long wanted_ = (long)(wanted);                                                  \
-    if (got_ != wanted_) {                                                                \
-      dprintf(real_error_, "%s:%d: %s is %ld, not %s\n", __FILE__, __LINE__, #got, got_,  \
-              #wanted);                                                                   \
-      exit(1);                                                                            \
-    }                                                                                     \
+#define CHECK_SAME(got, wanted)                                                                    \
+  do {                                                                                             \
+    const long got_ = (long)(got);                                                                 \
+    const long wanted_ = (long)(wanted);                                                           \
+    if (got_ != wanted_) {                                                                         \
+      dprintf(real_error_, "%s:%d: %s is %ld, not %s\n", __FILE__, __LINE__, #got, got_, #wanted); \
+      exit(1);                                                                                     \
+    }                                                                                              \
   } while (0)
 
 /* From here on standard error goes to a file. */
@@ -43,7 +42,7 @@ static inline void catch_errors(void) {
 }
 
 /* What came since, and standard error is as it was. At most `room` - 1 octets. */
-static inline void caught_errors(char *text, size_t room) {
+static inline void caught_errors(char* text, size_t room) {
   size_t length;
   fflush(stderr);
   CHECK(dup2(real_error_, STDERR_FILENO) == STDERR_FILENO);
@@ -57,8 +56,8 @@ static inline void caught_errors(char *text, size_t room) {
 }
 
 /* Whether all octets are `value`. */
-static inline int all_are(const void *octets, size_t length, int value) {
-  const unsigned char *o = (const unsigned char *)octets;
+static inline int all_are(const void* octets, size_t length, int value) {
+  const unsigned char* o = (const unsigned char*)octets;
   size_t i;
   for (i = 0; i < length; ++i) {
     if (o[i] != value) return 0;
@@ -78,11 +77,11 @@ static inline int in_child(int (*call)(void)) {
 }
 
 /* The public channel of two processes: whole blocks over standard output and input. */
-static inline void say(const void *octets, size_t length) {
+static inline void say(const void* octets, size_t length) {
   CHECK(fwrite(octets, 1, length, stdout) == length);
   CHECK(fflush(stdout) == 0);
 }
 
-static inline void hear(void *octets, size_t length) { CHECK(fread(octets, 1, length, stdin) == length); }
+static inline void hear(void* octets, size_t length) { CHECK(fread(octets, 1, length, stdin) == length); }
 
 #endif

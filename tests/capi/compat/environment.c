@@ -4,8 +4,8 @@
 #include "check.h"
 #include "qkd_api.h"
 
-static const char *const all[] = {"QKD004_URI",       "QKD004_CERTIFICATE", "QKD004_KEY",
-                                  "QKD004_AUTHORITY", "QKD004_SERVER",      "QKD004_APPLICATION",
+static const char* const all[] = {"QKD004_URI",         "QKD004_CERTIFICATE",    "QKD004_KEY",
+                                  "QKD004_AUTHORITY",   "QKD004_SERVER",         "QKD004_APPLICATION",
                                   "QKD004_DESTINATION", "QKD004_ALLOW_INSECURE", "QKD004_ALLOW_UNLOCKED"};
 
 static QKD_result_t try_to_open(void) {
@@ -17,7 +17,7 @@ static QKD_result_t try_to_open(void) {
 }
 
 /* `variables`: up to three of NAME, VALUE; NULL ends them. Standard error says `reason`, in one line, once. */
-static void refuses(const char *const variables[7], const char *reason) {
+static void refuses(const char* const variables[7], const char* reason) {
   char said[2000], *line_end;
   size_t i;
   for (i = 0; i < sizeof all / sizeof all[0]; ++i) unsetenv(all[i]);
@@ -39,7 +39,7 @@ static int child(void) {
   return try_to_open() == QKD_RESULT_SUCCESS ? 0 : 1;
 }
 
-#define WITH(...) ((const char *const[7]){__VA_ARGS__, NULL})
+#define WITH(...) ((const char* const[7]){__VA_ARGS__, NULL})
 
 int main(void) {
   refuses(WITH("QKD004_URI", ""), "QKD004_URI is set, but empty");
@@ -48,10 +48,15 @@ int main(void) {
   refuses(WITH("QKD004_AUTHORITY", "a.pem"), "is set, but QKD004_URI is not");
   refuses(WITH("QKD004_ALLOW_UNLOCKED", "yes"), "QKD004_ALLOW_UNLOCKED is neither 0 nor 1");
   refuses(WITH("QKD004_URI", "unix:/nowhere"), "QKD004_APPLICATION is not");
-  refuses(WITH("QKD004_URI", "unix:/nowhere", "QKD004_APPLICATION", "qkd://a@A"), "QKD004_DESTINATION is not");
-  refuses(WITH("QKD004_URI", "gopher://here", "QKD004_APPLICATION", "qkd://a@A", "QKD004_DESTINATION", "b@B"), "QKD004_URI gopher://here: ");
-  refuses(WITH("QKD004_URI", "unix:/nowhere/at/all", "QKD004_APPLICATION", "qkd://a@A", "QKD004_DESTINATION", "b@B"), "QKD004_URI unix:/nowhere/at/all: ");
-  refuses(WITH("QKD004_DESTINATION", "qkd://a@A qkd://b@B"), "\"qkd://b@B\" is not NAME=URI or URI, or comes twice");
+  refuses(WITH("QKD004_URI", "unix:/nowhere", "QKD004_APPLICATION", "qkd://a@A"),
+          "QKD004_DESTINATION is not");
+  refuses(WITH("QKD004_URI", "gopher://here", "QKD004_APPLICATION", "qkd://a@A", "QKD004_DESTINATION", "b@B"),
+          "QKD004_URI gopher://here: ");
+  refuses(WITH("QKD004_URI", "unix:/nowhere/at/all", "QKD004_APPLICATION", "qkd://a@A", "QKD004_DESTINATION",
+               "b@B"),
+          "QKD004_URI unix:/nowhere/at/all: ");
+  refuses(WITH("QKD004_DESTINATION", "qkd://a@A qkd://b@B"),
+          "\"qkd://b@B\" is not NAME=URI or URI, or comes twice");
   refuses(WITH("QKD004_DESTINATION", "a=qkd://a@A a=qkd://b@B"), "\"a=qkd://b@B\" is not NAME=URI");
   refuses(WITH("QKD004_DESTINATION", "=qkd://a@A"), "\"=qkd://a@A\" is not NAME=URI");
   refuses(WITH("QKD004_DESTINATION", "a="), "\"a=\" is not NAME=URI");

@@ -129,7 +129,9 @@ int main(void) {
   refused();
   across_fork();
   caught_errors(said, sizeof said);
-  CHECK(strcmp(said, "libqkd004-hackathon: QKD004_URI is not set: keys are simulated, in process, not secret\n") == 0);
+  CHECK(strcmp(said,
+               "libqkd004-hackathon: QKD004_URI is not set: keys are simulated, in process, not secret\n") ==
+        0);
   puts("passed");
   return 0;
 }

@@ -6,7 +6,7 @@
 
 enum { length = 32, keys = 5 };
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   const int server = count == 2 && strcmp(arguments[1], "server") == 0;
   ip_address_t destination = {4, {(char)192, 0, 2, 1}};
   const ip_address_t elsewhere = {4, {(char)192, 0, 2, 99}};

@@ -15,7 +15,7 @@ static QKD_qos_t of_length(uint32_t octets) {
 static void names_and_values(void) {
   QKD_key_handle_t handle = QKD_key_handle_null, other;
   char secret[3] = {0x00, 0x7f, (char)0xff};
-  char *text;
+  char* text;
 
   CHECK_SAME(QKD_RESULT_SUCCESS, 0);
   CHECK_SAME(QKD_RESULT_SEND_FAILED, 1);
@@ -65,7 +65,7 @@ static void ladder(void) {
   CHECK_SAME(QKD_connect_nonblock(&handle), QKD_RESULT_CONNECTION_FAILED);
   told = handle;
   CHECK_SAME(QKD_init(false), QKD_RESULT_SUCCESS);
-  CHECK_SAME(QKD_open((char *)"localhost", of_length(length), &told), QKD_RESULT_SUCCESS);
+  CHECK_SAME(QKD_open((char*)"localhost", of_length(length), &told), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_key_handle_compare(&told, &handle), 0);
   CHECK_SAME(QKD_connect_blocking(&handle, 0), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_connect_blocking(&told, 0), QKD_RESULT_SUCCESS);
@@ -91,7 +91,7 @@ static void client_first(void) {
   char server[256], client[256];
 
   CHECK_SAME(QKD_open(NULL, of_length(256), &handle), QKD_RESULT_SUCCESS);
-  CHECK_SAME(QKD_open((char *)"localhost", of_length(256), &handle), QKD_RESULT_SUCCESS);
+  CHECK_SAME(QKD_open((char*)"localhost", of_length(256), &handle), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_connect_blocking(&handle, 0), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_get_key(&handle, client), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_close(&handle), QKD_RESULT_SUCCESS);
@@ -109,7 +109,7 @@ static void early_key(void) {
   QKD_key_handle_set_random(&handle);
   CHECK_SAME(QKD_open(NULL, of_length(length), &handle), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_get_key(&handle, first), QKD_RESULT_SUCCESS);
-  CHECK_SAME(QKD_open((char *)"localhost", of_length(length), &handle), QKD_RESULT_SUCCESS);
+  CHECK_SAME(QKD_open((char*)"localhost", of_length(length), &handle), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_get_key(&handle, second), QKD_RESULT_SUCCESS);
   CHECK(memcmp(first, second, length) == 0);
   CHECK_SAME(QKD_close(&handle), QKD_RESULT_SUCCESS);
@@ -118,15 +118,15 @@ static void early_key(void) {
 
 struct end {
   pthread_t thread;
-  pthread_barrier_t *turn;
+  pthread_barrier_t* turn;
   int first; /* reads before the other end does */
-  char *destination;
+  char* destination;
   QKD_key_handle_t handle;
   char got[keys][length];
 };
 
-static void *run_end(void *argument) {
-  struct end *e = (struct end *)argument;
+static void* run_end(void* argument) {
+  struct end* e = (struct end*)argument;
   int i;
   if (e->destination != NULL) pthread_barrier_wait(e->turn); /* the server opens first */
   CHECK_SAME(QKD_open(e->destination, of_length(length), &e->handle), QKD_RESULT_SUCCESS);
@@ -147,7 +147,7 @@ static void two_threads(int server_first) {
   pthread_barrier_t turn;
   QKD_key_handle_set_random(&server.handle);
   client.handle = server.handle;
-  client.destination = (char *)"localhost";
+  client.destination = (char*)"localhost";
   server.first = server_first;
   client.first = !server_first;
   pthread_barrier_init(&turn, NULL, 2);
@@ -199,7 +199,7 @@ static void other_length(uint32_t theirs) {
   memset(key, 0x5a, sizeof key);
   QKD_key_handle_set_random(&handle);
   CHECK_SAME(QKD_open(NULL, of_length(length), &handle), QKD_RESULT_SUCCESS);
-  CHECK_SAME(QKD_open((char *)"localhost", of_length(theirs), &handle), QKD_RESULT_SUCCESS);
+  CHECK_SAME(QKD_open((char*)"localhost", of_length(theirs), &handle), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_get_key(&handle, mine), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_get_key(&handle, key), QKD_RESULT_NOT_SUPPORTED);
   CHECK_SAME(QKD_get_key(&handle, key), QKD_RESULT_NOT_SUPPORTED);
@@ -246,7 +246,10 @@ int main(void) {
   other_length(64);
   across_fork();
   caught_errors(said, sizeof said);
-  CHECK(strcmp(said, "libqkd004-openssl-qkd: QKD004_URI is not set: keys are simulated, in process, not secret\n") == 0);
+  CHECK(
+      strcmp(said,
+             "libqkd004-openssl-qkd: QKD004_URI is not set: keys are simulated, in process, not secret\n") ==
+      0);
   puts("passed");
   return 0;
 }

@@ -31,8 +31,8 @@ static void client(QKD_qos_t qos) {
   int i;
   CHECK_SAME(QKD_init(false), QKD_RESULT_SUCCESS);
   hear(handle.bytes, sizeof handle.bytes);
-  CHECK_SAME(QKD_open((char *)"localhost", qos, &handle), QKD_RESULT_SUCCESS);
-  CHECK_SAME(QKD_open((char *)"localhost", qos, &handle), QKD_RESULT_CONNECTION_FAILED); /* it is open here */
+  CHECK_SAME(QKD_open((char*)"localhost", qos, &handle), QKD_RESULT_SUCCESS);
+  CHECK_SAME(QKD_open((char*)"localhost", qos, &handle), QKD_RESULT_CONNECTION_FAILED); /* it is open here */
   CHECK_SAME(QKD_connect_blocking(&handle, 0), QKD_RESULT_SUCCESS);
   for (i = 0; i < keys; ++i) CHECK_SAME(QKD_get_key(&handle, key[i]), QKD_RESULT_SUCCESS);
   CHECK_SAME(QKD_close(&handle), QKD_RESULT_SUCCESS);
@@ -40,7 +40,7 @@ static void client(QKD_qos_t qos) {
   hear(&end, 1);
 }
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   QKD_qos_t qos = {.requested_length = length, .max_bps = 0, .priority = 0, .timeout = 0};
   CHECK_SAME(count, 2);
   if (strcmp(arguments[1], "server") == 0) {

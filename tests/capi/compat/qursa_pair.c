@@ -43,15 +43,15 @@ static void names_and_values(void) {
 
 static uint32_t counting_calls;
 
-static uint32_t counting_open(const char *source, const char *destination, struct qkd_qos_s *qos,
-                              unsigned char *key_stream_id, uint32_t *status) {
+static uint32_t counting_open(const char* source, const char* destination, struct qkd_qos_s* qos,
+                              unsigned char* key_stream_id, uint32_t* status) {
   (void)source, (void)destination, (void)qos, (void)key_stream_id;
   ++counting_calls;
   return *status = 1234;
 }
 
 static void backends(void) {
-  const struct qkd_004_backend *ours = get_active_004_backend();
+  const struct qkd_004_backend* ours = get_active_004_backend();
   const struct qkd_004_backend counting = {"counting", counting_open, NULL, NULL};
   struct qkd_qos_s qos = usual_qos();
   unsigned char id[QKD_KSID_SIZE] = {0};
@@ -108,7 +108,7 @@ static void refused(void) {
   CHECK(strcmp(qos.Metadata_mimetype, "application/json") == 0);
 }
 
-static void lifecycle(const char *source, const char *destination) {
+static void lifecycle(const char* source, const char* destination) {
   struct qkd_qos_s qos = usual_qos(), theirs = usual_qos();
   unsigned char id[QKD_KSID_SIZE] = {0}, second[QKD_KSID_SIZE] = {0};
   unsigned char mine[QKD_KEY_SIZE + 1], other[QKD_KEY_SIZE + 1];
@@ -219,7 +219,7 @@ static void metadata(void) {
   CHECK_SAME(GET_KEY(id, &index, key, &m, &status), QKD_STATUS_SUCCESS);
   CHECK(m.Metadata_size > 0 && m.Metadata_size < needed);
   CHECK(text[0] == '{' && text[m.Metadata_size - 1] == '}' && text[m.Metadata_size] == '\0');
-  CHECK(strstr((const char *)text, "\"hops\":0") != NULL);
+  CHECK(strstr((const char*)text, "\"hops\":0") != NULL);
   CHECK(text[m.Metadata_size + 1] == 0x5a);
   m.Metadata_size = 0; /* none wanted */
   memset(text, 0x5a, sizeof text);
@@ -281,7 +281,8 @@ int main(void) {
   metadata();
   across_fork();
   caught_errors(said, sizeof said);
-  CHECK(strcmp(said, "libqkd004-qursa: QKD004_URI is not set: keys are simulated, in process, not secret\n") == 0);
+  CHECK(strcmp(said,
+               "libqkd004-qursa: QKD004_URI is not set: keys are simulated, in process, not secret\n") == 0);
   puts("passed");
   return 0;
 }

@@ -7,11 +7,12 @@
 enum { keys = 5 };
 
 static struct qkd_qos_s usual_qos(void) {
-  struct qkd_qos_s qos = {.Key_chunk_size = QKD_KEY_SIZE, .Timeout = 5000, .Metadata_mimetype = "application/json"};
+  struct qkd_qos_s qos = {
+      .Key_chunk_size = QKD_KEY_SIZE, .Timeout = 5000, .Metadata_mimetype = "application/json"};
   return qos;
 }
 
-static void read_keys(const unsigned char *id, unsigned char (*key)[QKD_KEY_SIZE]) {
+static void read_keys(const unsigned char* id, unsigned char (*key)[QKD_KEY_SIZE]) {
   unsigned char text[QKD_METADATA_MAX_SIZE];
   struct qkd_metadata_s metadata = {1, text};
   uint32_t status = 99, index, i;
@@ -35,7 +36,8 @@ static void server(void) {
   unsigned char mine[keys][QKD_KEY_SIZE], other[keys][QKD_KEY_SIZE];
   uint32_t status = 99, index = 0;
   char ready;
-  CHECK_SAME(OPEN_CONNECT("qkd://here/alice", "qkd://there/bob", &qos, id, &status), QKD_STATUS_PEER_NOT_CONNECTED);
+  CHECK_SAME(OPEN_CONNECT("qkd://here/alice", "qkd://there/bob", &qos, id, &status),
+             QKD_STATUS_PEER_NOT_CONNECTED);
   CHECK_SAME(GET_KEY(id, &index, mine[0], NULL, &status), QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY);
   CHECK_SAME(OPEN_CONNECT("qkd://here/alice", "qkd://there/bob", &qos, id, &status), QKD_STATUS_KSID_IN_USE);
   say(id, sizeof id);
@@ -68,7 +70,7 @@ static void client(void) {
   CHECK_SAME(CLOSE(id, &status), QKD_STATUS_SUCCESS);
 }
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   CHECK_SAME(count, 2);
   if (strcmp(arguments[1], "server") == 0) {
     server();

@@ -12,26 +12,26 @@
 #include "check.h"
 #include "qkd004.h"
 
-extern char **environ;
+extern char** environ;
 
 enum { most_variables = 30, uri_room = 200 };
 
-static void on_log(void *context, qkd004_log_level level, const char *line) {
+static void on_log(void* context, qkd004_log_level level, const char* line) {
   (void)level;
-  fprintf(stderr, "%s: %s\n", (const char *)context, line);
+  fprintf(stderr, "%s: %s\n", (const char*)context, line);
 }
 
 /* A site, and the address it listens on. `peer_address`: "", or what it dials; `certs`: NULL, or a folder. */
-static qkd004_server *start(const char *node, const char *peer_address, const char *certs, qkd004_source *source,
-                            char *uri) {
+static qkd004_server* start(const char* node, const char* peer_address, const char* certs,
+                            qkd004_source* source, char* uri) {
   char config[3000], tls[1500] = "", address[200] = "";
   size_t room = uri_room;
-  qkd004_server *server = NULL;
+  qkd004_server* server = NULL;
   qkd004_link_source link = {"site-a+site-b", source};
   qkd004_server_options options = QKD004_SERVER_OPTIONS_INIT;
   if (*peer_address != '\0') snprintf(address, sizeof address, "address = \"%s\"\n", peer_address);
   if (certs != NULL) {
-    const char *application = strcmp(node, "site-a") == 0 ? "qkd://alice@site-a" : "qkd://bob@site-b";
+    const char* application = strcmp(node, "site-a") == 0 ? "qkd://alice@site-a" : "qkd://bob@site-b";
     snprintf(tls, sizeof tls,
              "[tls]\ncertificate = \"%s/%s.pem\"\nkey = \"%s/%s.key\"\nauthority = \"%s/authority.pem\"\n"
              "[[access]]\nidentity = \"%s\"\nlocal = \"%s\"\n"
@@ -41,12 +41,13 @@ static qkd004_server *start(const char *node, const char *peer_address, const ch
   snprintf(config, sizeof config,
            "node = \"%s\"\nlisten = [\"%s://127.0.0.1:0\"]\n[memory]\nallow_unlocked = true\n%s"
            "[[peer]]\nnode = \"%s\"\n%s[peer.source]\nkind = \"seeded\"\nsecret_file = \"not read\"\n",
-           node, certs ? "qkd004s" : "qkd004", tls, strcmp(node, "site-a") == 0 ? "site-b" : "site-a", address);
+           node, certs ? "qkd004s" : "qkd004", tls, strcmp(node, "site-a") == 0 ? "site-b" : "site-a",
+           address);
   options.config = config;
   options.sources = &link;
   options.source_count = 1;
   options.log = on_log;
-  options.log_context = (void *)(uintptr_t)node;
+  options.log_context = (void*)(uintptr_t)node;
   if (qkd004_server_start(&options, &server) != 0) {
     fprintf(stderr, "%s: %s\n", node, qkd004_last_error());
     exit(1);
@@ -56,14 +57,14 @@ static qkd004_server *start(const char *node, const char *peer_address, const ch
 }
 
 /* The environment of one end: ours without QKD004_*, and its own. */
-static char **environment_of(const char *end, const char *uri, int count, char **arguments) {
-  char **of_end;
+static char** environment_of(const char* end, const char* uri, int count, char** arguments) {
+  char** of_end;
   size_t n = 0, i;
   int a;
   static char uris[2][300];
-  char *own = uris[strcmp(end, "client") == 0];
+  char* own = uris[strcmp(end, "client") == 0];
   while (environ[n] != NULL) ++n;
-  of_end = (char **)calloc(n + most_variables, sizeof *of_end);
+  of_end = (char**)calloc(n + most_variables, sizeof *of_end);
   CHECK(of_end != NULL);
   n = 0;
   for (i = 0; environ[i] != NULL; ++i) {
@@ -75,15 +76,17 @@ static char **environment_of(const char *end, const char *uri, int count, char *
   for (a = 0; a < count; ++a) {
     const size_t length = strlen(end);
     if (strncmp(arguments[a], "QKD004_", 7) == 0) of_end[n++] = arguments[a];
-    if (strncmp(arguments[a], end, length) == 0 && arguments[a][length] == ':') of_end[n++] = arguments[a] + length + 1;
+    if (strncmp(arguments[a], end, length) == 0 && arguments[a][length] == ':')
+      of_end[n++] = arguments[a] + length + 1;
   }
   return of_end;
 }
 
-static pid_t run(char *program, const char *end, char **environment, const int *in, const int *out, const int *unused) {
+static pid_t run(char* program, const char* end, char** environment, const int* in, const int* out,
+                 const int* unused) {
   pid_t process = 0;
   char role[16];
-  char *arguments[] = {program, role, NULL};
+  char* arguments[] = {program, role, NULL};
   posix_spawn_file_actions_t actions;
   snprintf(role, sizeof role, "%s", end);
   CHECK_SAME(posix_spawn_file_actions_init(&actions), 0);
@@ -95,11 +98,11 @@ static pid_t run(char *program, const char *end, char **environment, const int *
   return process;
 }
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   qkd004_source *first = NULL, *second = NULL;
   qkd004_server *a, *b;
   char uri_a[uri_room], uri_b[uri_room], **of_server, **of_client;
-  const char *certs = NULL;
+  const char* certs = NULL;
   int to_server[2], to_client[2], pipes[5], status, i, failed = 0;
   pid_t server, client;
 

@@ -70,7 +70,7 @@ uint32_t QKD_CONNECT_NONBLOCKING(key_handle_t key_handle, uint32_t timeout);
 /* The same, waiting for it. `timeout`: ms; 0: the timeout of the QoS. */
 uint32_t QKD_CONNECT_BLOCKING(key_handle_t key_handle, uint32_t timeout);
 /* The next key: exactly requested_length octets of key_buffer, or, on failure, no key. Does not wait for the peer. */
-uint32_t QKD_GET_KEY(key_handle_t key_handle, char *key_buffer);
+uint32_t QKD_GET_KEY(key_handle_t key_handle, char* key_buffer);
 /* A handle is closed once, and is not used again. */
 uint32_t QKD_CLOSE(key_handle_t key_handle);
 
