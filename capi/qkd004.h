@@ -158,6 +158,7 @@ typedef struct qkd004_v1_session qkd004_v1_session; /**< the key streams of one 
 
 /* --- Clients ------------------------------------------------------------------------------------------------------ */
 
+/** How a client connects, and whom it believes. */
 typedef struct qkd004_connect_options {
   size_t struct_size;
   uint32_t connect_timeout_ms; /**< 0: 5,000 */
@@ -262,6 +263,7 @@ QKD004_API int qkd004_source_memory(uint64_t rate_bps, qkd004_source **first, qk
  *  digits. For tests and load. */
 QKD004_API int qkd004_source_seeded(const char *secret_file, uint64_t rate_bps, qkd004_source **source);
 
+/** A key source that reads key from a file. */
 typedef struct qkd004_file_source_options {
   size_t struct_size;
   const char *path;          /**< the key file; both sites hold the same */
@@ -280,6 +282,7 @@ typedef enum qkd004_proof { QKD004_LIM14 = 0, QKD004_W24 = 1 } qkd004_proof;
 typedef enum qkd004_sampling { QKD004_SAMPLE_EVENTS = 0, QKD004_SAMPLE_BLOCKS = 1 } qkd004_sampling;
 typedef enum qkd004_leak_account { QKD004_ALICE_ONLY = 0, QKD004_BOTH_DIRECTIONS = 1 } qkd004_leak_account;
 
+/** A kind of pulse: how bright, how often. */
 typedef struct qkd004_intensity {
   double mean_photons;
   double probability;
@@ -316,6 +319,7 @@ QKD004_API int qkd004_software_link_defaults(qkd004_software_link_options *optio
 QKD004_API int qkd004_source_software_link(const qkd004_software_link_options *options, qkd004_source **alice,
                                            qkd004_source **bob);
 
+/** What a software link has counted since it was made. */
 typedef struct qkd004_software_report {
   size_t struct_size;
   uint64_t pulses;      /**< simulated */
@@ -375,6 +379,7 @@ QKD004_API int qkd004_source_close(qkd004_source *source);
 
 /* --- Two key managers in this process ----------------------------------------------------------------------------- */
 
+/** The two sites of qkd004_manager: ids, and where their key comes from. */
 typedef struct qkd004_manager_options {
   size_t struct_size;
   const char *first_node;  /**< NULL: "A"; `qkd://app@A` is an application of the first site */
@@ -417,6 +422,7 @@ typedef struct qkd004_link_source {
   qkd004_source *source;
 } qkd004_link_source;
 
+/** What a site is told: a configuration, or its parts. */
 typedef struct qkd004_server_options {
   size_t struct_size;
   const char *file;   /**< configuration, TOML, as of `qkd004 serve`; or NULL: */
@@ -506,6 +512,7 @@ typedef struct qkd004_v1_key_handle {
   uint8_t octets[64];
 } qkd004_v1_key_handle;
 
+/** QoS of OPEN of the first edition (V1.1.1). */
 typedef struct qkd004_v1_qos {
   size_t struct_size;
   uint32_t requested_length; /**< octets of every key; 0: 32, or what the other end asked for */

@@ -82,6 +82,7 @@ class client_steps {
   }
 
  protected:
+  /// One call of a step.
   class part final : public call {
    public:
     explicit part(client_steps& of) noexcept : of_{of} {}

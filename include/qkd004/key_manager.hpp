@@ -81,6 +81,7 @@ class key_manager final : public key_service {
     ~events() = default;
   };
 
+  /// What a key manager is told of its site.
   struct options {
     std::string node;  ///< this site's id, unlike any peer's
     std::vector<std::string>
@@ -92,6 +93,7 @@ class key_manager final : public key_service {
     std::function<bool(std::string_view principal, std::string_view local, std::string_view remote)> may_open;
   };
 
+  /// What a key manager is told of a link.
   struct link_options {
     std::string name;                       ///< equal at both sites
     std::string peer;                       ///< node id of the other site
