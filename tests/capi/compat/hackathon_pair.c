@@ -52,7 +52,7 @@ static void predefined(void) {
   memcpy(key_handle, "000111", 6);
   CHECK_SAME(QKD_GET_KEY(key_handle, first), NO_QKD_CONNECTION);
   CHECK_SAME(QKD_CLOSE(key_handle), NO_QKD_CONNECTION);
-  memcpy(key_handle, "specif", 6);
+  memcpy(key_handle, "specified_key", 6);
   CHECK_SAME(QKD_CLOSE(key_handle), SUCCESS);
   CHECK_SAME(QKD_CLOSE(key_handle), SUCCESS);
   CHECK_SAME(QKD_CLOSE(key_handle), NO_QKD_CONNECTION);
