@@ -178,6 +178,11 @@ struct stream_end {
   }
   [[nodiscard]] std::size_t chunk_size() const noexcept { return opened.quality.key_chunk_size; }
 
+  [[nodiscard]] bool describes() const noexcept {
+    // relaxed: nothing else depends on it
+    return spoken.get_keys && wants_vendor_metadata.load(std::memory_order_relaxed);
+  }
+
   /// In this process: the ring of the stream; else nullptr.
   key_ring* find_ring() {
     // pairs with the release below
@@ -401,8 +406,8 @@ class key_steps final : public client_steps {
 
   [[nodiscard]] next begin(time_point now) {
     deadline_ = now + patience();
-    describes_ = end_.spoken.get_keys && end_.wants_vendor_metadata.load(std::memory_order_relaxed);
-    if (!wish_.index && !describes_) {
+    describes_ = end_.describes() && !wish_.metadata.empty();
+    if (!wish_.index) {
       if (auto begun = end_.flow_or_begin(); begun && *begun != nullptr) {
         flow_ = std::move(*begun);
         stage_ = stage::flowing;
