@@ -5,7 +5,7 @@ Every warning is an error.
 
     docs/build.py [build folder]      by default build/docs; the site is in html/ there
 
-Needs doxygen and the packages of docs/requirements.txt in build/venv (.ci/python); exits with 77 where they are missing.
+Needs doxygen and the packages of docs/requirements.txt in build/venv (.ci/docs); exits with 77 where they are missing.
 """
 import os
 import re
@@ -62,7 +62,7 @@ def headers_without_a_page():
 def main():
     folder = os.path.abspath(sys.argv[1]) if sys.argv[1:] else os.path.join(ROOT, "build/docs")
     if not shutil.which("doxygen") or not os.path.exists(SPHINX):
-        print("docs: doxygen, or the packages of docs/requirements.txt, are not there: .ci/packages docs; .ci/python")
+        print("docs: doxygen, or the packages of docs/requirements.txt, are not there: .ci/packages docs; .ci/docs")
         return 77
     if wrong := headers_without_a_page() + doxygen(os.path.join(folder, "doxygen")):
         print("\n".join(wrong))
