@@ -17,12 +17,13 @@
 #include "qkd004/key_service.hpp"
 #include "qkd004/key_source.hpp"
 #include "qkd004/net/access.hpp"
+#include "qkd004/net/asio_version.hpp"
 #include "qkd004/net/http.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
-namespace qkd004::net {
+namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
 enum class log_level : std::uint8_t { debug, info, warning, error };
 
@@ -126,4 +127,4 @@ class site {
   std::shared_ptr<state> state_;
 };
 
-}  // namespace qkd004::net
+}  // namespace qkd004::net::inline QKD004_ASIO_VERSION
