@@ -46,9 +46,10 @@ def expect(condition, message):
 
 
 def snippets(page):
-    """What the page marks as a file or as commands: name -> text. A block that is not marked is an error."""
+    """What the page marks as a file or as commands: name -> text. A block that is not marked is an error, but for
+    console blocks: those are tests/docs's."""
     found = {}
-    for mark, text in re.findall(r"(?:<!-- (?:file|run): (\S+) -->\n)?```\w+\n(.*?)```\n", page, re.S):
+    for mark, text in re.findall(r"(?:<!-- (?:file|run): (\S+) -->\n)?```(?!console\b)\w+\n(.*?)```\n", page, re.S):
         if not mark or mark in found:
             raise Failed(f"a block of the page has no name, or one that is taken: '{mark}'\n{text}")
         found[mark] = text
