@@ -4,6 +4,7 @@
   - ```cpp that is a file of examples/ without its opening comment, or {literalinclude} of a tested file,
   - ```console: commands that tests/docs/run_page.py runs, or that build or test the tree and exist as they are written,
   - ```toml with a comment "file: NAME" before it, that a later command of the page uses,
+  - a block of Python, of a page that tests/python/test_readme.py names,
   - a block with a name, of a page that a test of its own reads (READ_BY),
   - ```text: output, or a drawing.
 Links between the pages lead somewhere, and so do the files and the make targets that README.md names.
@@ -21,6 +22,7 @@ import pages  # noqa: E402
 
 # Pages whose blocks with a name ("<!-- file: NAME -->", "<!-- run: NAME -->") are what another test does.
 READ_BY = {"docs/package.md": "tests/package/check.py"}
+RUNS_PYTHON = "tests/python/test_readme.py"  # the blocks of Python on the pages it names
 
 # Directives of MyST that show no code of their own.
 NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile",
@@ -133,6 +135,9 @@ def block_violations(name, text, tree):
             if not any(without_opening_comment(tree.read(f"examples/{file}")) == block.text.strip()
                        for file in examples):
                 found.append(f"{where}: this C++ is no file of examples/")
+        elif block.kind == "python":
+            if f'"{name}"' not in tree.read(RUNS_PYTHON):
+                found.append(f"{where}: {RUNS_PYTHON} does not read this page")
         elif block.kind == "console":
             for command in pages.commands(block):
                 if not command.text:
@@ -271,6 +276,10 @@ def self_check():
     assert wrong(marked) and wrong("```sh\nx\n```", "docs/package.md")
     tree.files["tests/package/check.py"] = ""
     assert wrong(marked, "docs/package.md")
+
+    tree.files[RUNS_PYTHON] = 'for page in ("README.md",):'
+    assert wrong("```python\nx\n```", "README.md") == []
+    assert wrong("```python\nx\n```")
 
     def broken(page):
         return link_violations("docs/p.md", page, tree)

@@ -40,13 +40,7 @@ auto ask(const client_way& way, Work&& work) {
 
 py::object open_connect(const client_way& way, py::handle source, py::handle destination, py::handle quality,
                         const py::object& id, const py::dict& more) {
-  open_connect_request request;
-  request.source = text(source, "source");
-  request.destination = text(destination, "destination");
-  request.quality = qos_from(quality);
-  if (!id.is_none()) request.stream = key_stream_id_from(id);
-  request.no_wait = !more["wait"].cast<bool>();
-  request.strict_once = more["strict_once"].cast<bool>();
+  const open_connect_request request = request_from(source, destination, quality, id, more);
   key_ring* ring = nullptr;
   key_stream opened = ask(way, [&](client& c) {
     auto r = c.open_connect(request);
@@ -54,12 +48,13 @@ py::object open_connect(const client_way& way, py::handle source, py::handle des
     return r;
   });
   if (opened.outcome() == status::qos_not_met) {
-    const py::object exception = from_module("qkd004.errors", "QoSNotMet")(
-        "the requested QoS cannot be met: counter_proposal can", to_python(opened.quality()));
+    const py::object exception = qos_not_met(opened.quality());
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
     throw py::error_already_set{};
   }
-  return make_stream(std::move(opened), ring, way.arena());
+  const bool described = more["vendor_metadata"].cast<bool>();
+  return make_stream(std::move(opened), ring, way.arena(),
+                     described ? vendor_members::wanted : vendor_members::not_wanted);
 }
 
 std::string report(const client_way& way, const py::object& id) {
@@ -67,13 +62,16 @@ std::string report(const client_way& way, const py::object& id) {
   return ask(way, [&](client& c) { return c.report(stream); });
 }
 
-/// Over a transport of Python's, or to a URI.
-std::unique_ptr<client_way> connect(const py::object& to, const py::dict& options) {
+std::unique_ptr<client_way> client_of(way_to way) {
+  return std::make_unique<client_way>(client{std::move(way.via), way.arena}, way.arena);
+}
+
+}  // namespace
+
+way_to connect_to(const py::object& to, const py::dict& options) {
   const secret_arena arena{
       memory_of(options["memory_bytes"].cast<std::size_t>(), options["allow_unlocked"].cast<bool>())};
-  if (!py::isinstance<py::str>(to)) {
-    return std::make_unique<client_way>(client{transport_of(to), arena}, arena);
-  }
+  if (!py::isinstance<py::str>(to)) return {transport_of(to), arena};
   const std::string uri = text(to, "uri");
   net::connect_options o;
   o.connect_timeout =
@@ -96,10 +94,10 @@ std::unique_ptr<client_way> connect(const py::object& to, const py::dict& option
     return net::connect(uri, arena, o, &why);
   }();
   if (!r) call.failed(r.error(), why);
-  return std::make_unique<client_way>(client{std::move(*r), arena}, arena);
+  return {std::move(*r), arena};
 }
 
-std::pair<std::unique_ptr<client_way>, std::unique_ptr<client_way>> make_pair(const py::dict& options) {
+std::pair<way_to, way_to> ways_of_pair(const py::dict& options) {
   pair_options o;
   o.first_node = text(options["first_node"], "the name of a site");
   o.second_node = text(options["second_node"], "the name of a site");
@@ -112,31 +110,39 @@ std::pair<std::unique_ptr<client_way>, std::unique_ptr<client_way>> make_pair(co
     o.second_source = key_source_of(second);
   }
   blocking_call call;
-  std::shared_ptr<in_process_link> link;
-  std::error_code failed;
-  {
+  auto r = [&]() -> result<std::pair<way_to, way_to>> {
     const gil_released released;
     try {
-      link = std::make_shared<in_process_link>(std::move(o));
+      const auto link = std::make_shared<in_process_link>(std::move(o));
+      const auto way = [&link](std::size_t site) {
+        return way_to{std::make_shared<in_process_exchange>(link, site, std::string{anonymous_principal}),
+                      link->arena(site)};
+      };
+      return std::pair{way(0), way(1)};
     } catch (const std::system_error& error) {
-      failed = error.code();
+      return error.code();
     }
-  }
-  if (failed) call.failed(failed, "a pair of sites cannot be made: " + failed.message());
-  const auto way = [&link](std::size_t site) {
-    const gil_released released;
-    return std::make_unique<client_way>(qkd004::connect(link, site), link->arena(site));
-  };
-  auto a = way(0);
-  auto b = way(1);
-  {
-    const gil_released released;
-    link.reset();
-  }
-  return {std::move(a), std::move(b)};
+  }();
+  if (!r) call.failed(r.error(), "a pair of sites cannot be made: " + r.error().message());
+  return std::move(*r);
 }
 
-}  // namespace
+open_connect_request request_from(py::handle source, py::handle destination, py::handle quality,
+                                  const py::object& id, const py::dict& more) {
+  open_connect_request request;
+  request.source = text(source, "source");
+  request.destination = text(destination, "destination");
+  request.quality = qos_from(quality);
+  if (!id.is_none()) request.stream = key_stream_id_from(id);
+  request.no_wait = !more["wait"].cast<bool>();
+  request.strict_once = more["strict_once"].cast<bool>();
+  return request;
+}
+
+py::object qos_not_met(const qos& counter_proposal) {
+  return from_module("qkd004.errors", "QoSNotMet")("the requested QoS cannot be met: counter_proposal can",
+                                                   to_python(counter_proposal));
+}
 
 client_way::~client_way() {
   if (generation_ != fork_generation()) {
@@ -170,8 +176,17 @@ void add_client(py::module_& m) {
       .def_property_readonly(
           "locked", [](const client_way& w) { return std::make_pair(w.arena().used(), w.arena().mapped()); },
           "Octets of locked memory in use, and mapped.");
-  m.def("connect", &connect, "A ClientWay to a URI or over a Transport.");
-  m.def("pair", &make_pair, "Two sites in this process: a ClientWay to each.");
+  m.def(
+      "connect",
+      [](const py::object& to, const py::dict& options) { return client_of(connect_to(to, options)); },
+      "A ClientWay to a URI or over a Transport.");
+  m.def(
+      "pair",
+      [](const py::dict& options) {
+        auto [a, b] = ways_of_pair(options);
+        return std::pair{client_of(std::move(a)), client_of(std::move(b))};
+      },
+      "Two sites in this process: a ClientWay to each.");
 }
 
 }  // namespace qkd004::python

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "interpreter.hpp"
 #include "qkd004/client.hpp"
+#include "qkd004/exchange.hpp"
+#include "qkd004/message.hpp"
 #include "qkd004/secret.hpp"
 
 namespace qkd004::python {
@@ -33,6 +36,22 @@ class client_way {
   bool closed_ = false;
   const unsigned generation_ = fork_generation();
 };
+
+/// A transport, and where the keys that come over it will live.
+struct way_to {
+  std::shared_ptr<exchange> via;
+  secret_arena arena;
+};
+/// To a URI, or over a Transport of Python's. Waits for the connection.
+[[nodiscard]] way_to connect_to(const py::object& to, const py::dict& options);
+/// To two new sites in this process.
+[[nodiscard]] std::pair<way_to, way_to> ways_of_pair(const py::dict& options);
+
+/// What the arguments of open_connect() say.
+[[nodiscard]] open_connect_request request_from(py::handle source, py::handle destination, py::handle quality,
+                                                const py::object& id, const py::dict& more);
+/// The exception QoSNotMet.
+[[nodiscard]] py::object qos_not_met(const qos& counter_proposal);
 
 /// Adds the class, connect() and pair() to the module.
 void add_client(py::module_& m);

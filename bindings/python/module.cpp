@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // _qkd004: the part of the Python package that is C++. Its face is bindings/python/src/qkd004.
+#include "async_stream.hpp"
 #include "client.hpp"
 #include "interpreter.hpp"
 #include "key.hpp"
@@ -16,6 +17,7 @@ PYBIND11_MODULE(_qkd004_in_the_first_interpreter, m, pybind11::multiple_interpre
   add_key(m);
   add_stream(m);
   add_client(m);
+  add_async(m);
   add_software_link(m);
   add_server(m);
   m.attr("version") = QKD004_VERSION_STRING;

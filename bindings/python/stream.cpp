@@ -55,6 +55,7 @@ struct open_stream {
   std::deque<py::object> returned;  ///< keys that were taken by a call which then had to raise
   std::size_t waiting = 0;          ///< callers inside `stream`
   bool closed = false;
+  bool described = false;  ///< with vendor metadata, which the ring does not have
 };
 
 struct stream_object {
@@ -146,7 +147,8 @@ std::uint32_t age_ms(time_point now, time_point since) noexcept {
 }
 
 bool has_ready(const open_stream& o) noexcept {
-  return o.ring != nullptr && !o.closed && o.returned.empty() && o.ring->epoch() == o.stream->epoch();
+  return o.ring != nullptr && !o.closed && !o.described && o.returned.empty() &&
+         o.ring->epoch() == o.stream->epoch();
 }
 
 /// The next key if the ring of this process has it: no lock, no system call. Else null, without an exception.
@@ -174,7 +176,11 @@ py::object one_key(open_stream& o, std::optional<std::uint64_t> index, bool wait
   }
   booked place{o.memory->take()};
   key_chunk described;
-  const auto label = [&](std::uint64_t at) { return key_label{at, described.metadata, nullptr}; };
+  py::object vendor;
+  const auto label = [&](std::uint64_t index_of_it) {
+    if (!described.vendor_metadata.empty()) vendor = py::str(described.vendor_metadata);
+    return key_label{index_of_it, described.metadata, vendor.ptr()};
+  };
   const std::uint64_t at = ask(
       o,
       [&](key_stream& s) {
@@ -270,7 +276,7 @@ void add_ready(open_stream& o, key_list& keys) {
 
 /// Adds at least one key, which is waited for.
 void add_waiting(open_stream& o, key_list& keys) {
-  if (o.ring != nullptr || keys.missing() == 1) {
+  if (o.ring != nullptr || o.described || keys.missing() == 1) {
     keys.add(one_key(o, std::nullopt, true));
     return;
   }
@@ -618,8 +624,11 @@ PyType_Spec stream_spec{"qkd004.KeyStream", sizeof(stream_object), 0, type_flags
 
 void add_stream(py::module_& m) { stream_type = add_type(m, stream_spec); }
 
-py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& arena) {
+py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& arena,
+                       vendor_members wanted) {
   auto open = std::make_unique<open_stream>(std::move(stream), ring, arena);
+  open->described = wanted == vendor_members::wanted;
+  if (open->described) open->stream->want_vendor_metadata();
   stream_object* const s = PyObject_New(stream_object, stream_type);
   if (s == nullptr) throw py::error_already_set{};
   s->open = open.release();

@@ -12,8 +12,12 @@ namespace qkd004::python {
 /// Adds the type to the module. Requires: once.
 void add_stream(py::module_& m);
 
+/// Whether keys say where they come from (D14).
+enum class vendor_members : bool { not_wanted, wanted };
+
 /// A KeyStream; its keys live in `arena`. `ring` is the stream's: to look it up takes locks, which may wait for the GIL.
-[[nodiscard]] py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& arena);
+[[nodiscard]] py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& arena,
+                                     vendor_members wanted);
 
 /// qkd004.QoS, and from it. Raises TypeError, InvalidArgument.
 [[nodiscard]] py::object to_python(const qos& q);

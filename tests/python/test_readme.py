@@ -22,7 +22,7 @@ def two_daemons(served):
     return {f"qkd004://127.0.0.1:{port}": server.addresses[0] for port, server in zip((25575, 25576), served)}
 
 
-@pytest.mark.parametrize("code", blocks())
+@pytest.mark.parametrize("code", list(blocks()))
 def test_a_block(code, two_daemons, tmp_path):
     """Each is a program of its own; where it connects to the ports of the examples, two sites are there."""
     for shown, there in two_daemons.items():

@@ -36,6 +36,19 @@ def test_keys_over_tcp(served):
                 s.get_key(0)
 
 
+def test_metadata_say_where_keys_come_from(served):
+    a, _ = served
+    with qkd004.connect(a.addresses[0]) as km:
+        with km.open_connect(ALICE, BOB, PATIENT, vendor_metadata=True) as stream:
+            for members in (stream.get_key().metadata, stream.take(2)[1].metadata):
+                assert members["hops"] == 0
+                assert members["x_security_class"] == "simulated-insecure"
+                assert 0 < members["x_qber"] < 0.1
+                assert members["x_link"] == "a-b"
+        with km.open_connect(ALICE, BOB, PATIENT) as stream:
+            assert set(stream.get_key().metadata) == {"age", "hops"}
+
+
 def test_strict_once_over_tcp(served):
     a, b = served
     with qkd004.connect(a.addresses[0]) as at_a, at_a.open_connect(ALICE, BOB, PATIENT, strict_once=True) as s:

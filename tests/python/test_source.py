@@ -232,3 +232,12 @@ def test_nobody_gets_key_of_a_link_that_is_listened_to():
             at_a.get_key()
         assert link.bob.report()["accepted"] == 0
         assert link.bob.report()["qber"] > 0.2
+
+
+def test_metadata_in_this_process():
+    link = qkd004.SoftwareLink(km=5, block_bits=262_144)
+    a, b = qkd004.pair(link)
+    with a, b, a.open_connect(ALICE, BOB, qkd004.QoS(timeout_ms=30_000), vendor_metadata=True) as stream:
+        for key in stream.take(3):
+            assert key.metadata["x_backend"]
+            assert key.metadata["x_eps_sec"] > 0

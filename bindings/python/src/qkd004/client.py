@@ -65,20 +65,27 @@ class Client:
         *,
         strict_once: bool = False,
         wait: bool = True,
+        vendor_metadata: bool = False,
     ) -> KeyStream:
         """OPEN_CONNECT (GS QKD 004 V2.1.1, 6.1): reserves a key stream from ``source`` to ``destination``, URIs of
         the applications at either end, and returns it.
 
         Without ``key_stream_id`` the key manager makes one: tell it to the other end, which opens the same one. The
         first to open a predefined one waits for the other end up to QoS Timeout, unless ``wait`` is False.
-        With ``strict_once`` a key is erased when it is handed out, and cannot be asked for again.
+        With ``strict_once`` a key is erased when it is handed out, and cannot be asked for again. With
+        ``vendor_metadata`` the metadata of each key say how it came to be, as far as the key manager knows it
+        (``x_qber``, ``x_eps_sec``, ``x_security_class``, ...); then keys are asked for one at a time.
 
         Raises QoSNotMet with a counter-proposal; KeyStreamInUse; NoQKDConnection; QKDTimeout; NotAuthorized;
         ResourceLimit; InvalidArgument; TransportError; Closed after close() or in a child of fork().
         """
         if not isinstance(source, str) or not isinstance(destination, str):
             raise TypeError("source and destination are text")
-        options = {"wait": bool(wait), "strict_once": bool(strict_once)}
+        options = {
+            "wait": bool(wait),
+            "strict_once": bool(strict_once),
+            "vendor_metadata": bool(vendor_metadata),
+        }
         opened = self._open().open_connect(
             source, destination, QoS() if qos is None else qos, key_stream_id, options
         )
@@ -150,6 +157,64 @@ def _bytes_of_memory(value: int) -> int:
     return value
 
 
+def _connect_options(
+    *,
+    tls: Optional[TLS],
+    connect_timeout: float,
+    allow_insecure: bool,
+    plain: bool,
+    per_call: bool,
+    memory_bytes: int,
+    allow_unlocked: bool,
+) -> dict[str, Any]:
+    if tls is not None and not isinstance(tls, TLS):
+        raise TypeError("tls is a qkd004.TLS")
+    if not isinstance(connect_timeout, (int, float)):
+        raise TypeError("connect_timeout is a number of seconds")
+    if not 0.001 <= connect_timeout <= 86400:
+        raise InvalidArgument("connect_timeout is from 0.001 to 86400 seconds")
+    return {
+        "tls": tls,
+        "connect_timeout": float(connect_timeout),
+        "allow_insecure": bool(allow_insecure),
+        "plain": bool(plain),
+        "per_call": bool(per_call),
+        "memory_bytes": _bytes_of_memory(memory_bytes),
+        "allow_unlocked": bool(allow_unlocked),
+    }
+
+
+_Source = Union[
+    SoftwareLink, tuple[Union[KeySource, SoftwareLinkEnd], Union[KeySource, SoftwareLinkEnd]], None
+]
+
+
+def _pair_options(
+    source: _Source, nodes: tuple[str, str], rate_bps: int, memory_bytes: int, allow_unlocked: bool
+) -> dict[str, Any]:
+    if isinstance(source, SoftwareLink):
+        source = (source.alice, source.bob)
+    if source is not None and (not isinstance(source, tuple) or len(source) != 2):
+        raise TypeError("source is a qkd004.SoftwareLink or a tuple of two key sources")
+    first, second = (None, None) if source is None else source
+    if (first is None) != (second is None) or (first is not None and first is second):
+        raise InvalidArgument("each site has a key source of its own")
+    if not isinstance(rate_bps, int):
+        raise TypeError("rate_bps is a whole number")
+    if not 0 <= rate_bps < 2**63:
+        raise InvalidArgument("rate_bps is from 0 to 2**63 - 1")
+    name_a, name_b = nodes
+    return {
+        "first_node": name_a,
+        "second_node": name_b,
+        "rate_bps": rate_bps,
+        "first_source": first,
+        "second_source": second,
+        "memory_bytes": _bytes_of_memory(memory_bytes),
+        "allow_unlocked": bool(allow_unlocked),
+    }
+
+
 def connect(
     uri: Union[str, Transport],
     *,
@@ -174,21 +239,15 @@ def connect(
     """
     if not isinstance(uri, (str, Transport)):
         raise TypeError("connect() wants a URI or a qkd004.Transport")
-    if tls is not None and not isinstance(tls, TLS):
-        raise TypeError("tls is a qkd004.TLS")
-    if not isinstance(connect_timeout, (int, float)):
-        raise TypeError("connect_timeout is a number of seconds")
-    if not 0.001 <= connect_timeout <= 86400:
-        raise InvalidArgument("connect_timeout is from 0.001 to 86400 seconds")
-    options = {
-        "tls": tls,
-        "connect_timeout": float(connect_timeout),
-        "allow_insecure": bool(allow_insecure),
-        "plain": bool(plain),
-        "per_call": bool(per_call),
-        "memory_bytes": _bytes_of_memory(memory_bytes),
-        "allow_unlocked": bool(allow_unlocked),
-    }
+    options = _connect_options(
+        tls=tls,
+        connect_timeout=connect_timeout,
+        allow_insecure=allow_insecure,
+        plain=plain,
+        per_call=per_call,
+        memory_bytes=memory_bytes,
+        allow_unlocked=allow_unlocked,
+    )
     return Client(_qkd004.connect(uri, options))
 
 
@@ -216,26 +275,5 @@ def pair(
 
     Raises InvalidArgument, ResourceLimit (``memory_bytes`` of locked memory for each site), TypeError.
     """
-    if isinstance(source, SoftwareLink):
-        source = (source.alice, source.bob)
-    if source is not None and (not isinstance(source, tuple) or len(source) != 2):
-        raise TypeError("source is a qkd004.SoftwareLink or a tuple of two key sources")
-    first, second = (None, None) if source is None else source
-    if (first is None) != (second is None) or (first is not None and first is second):
-        raise InvalidArgument("each site has a key source of its own")
-    if not isinstance(rate_bps, int):
-        raise TypeError("rate_bps is a whole number")
-    if not 0 <= rate_bps < 2**63:
-        raise InvalidArgument("rate_bps is from 0 to 2**63 - 1")
-    name_a, name_b = nodes
-    options = {
-        "first_node": name_a,
-        "second_node": name_b,
-        "rate_bps": rate_bps,
-        "first_source": first,
-        "second_source": second,
-        "memory_bytes": _bytes_of_memory(memory_bytes),
-        "allow_unlocked": bool(allow_unlocked),
-    }
-    way_a, way_b = _qkd004.pair(options)
+    way_a, way_b = _qkd004.pair(_pair_options(source, nodes, rate_bps, memory_bytes, allow_unlocked))
     return Client(way_a), Client(way_b)
