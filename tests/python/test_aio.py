@@ -81,6 +81,7 @@ def test_keys_over_tcp(served):
 def test_many_at_once_each_get_a_key_of_their_own(served):
     async def main():
         async with both_over_tcp(served) as (s, t):
+            # also while there are none yet, which a key manager does not let all of them wait for
             keys = await asyncio.gather(*(s.get_key() for _ in range(100)))
             assert sorted(k.index for k in keys) == list(range(100))
             by_index = {k.index: k for k in keys}

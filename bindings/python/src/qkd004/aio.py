@@ -37,6 +37,7 @@ from .source import KeySource, SoftwareLink, SoftwareLinkEnd
 
 __all__ = ["Client", "KeyStream", "connect", "pair"]
 
+_AT_ONCE = 32
 _T = TypeVar("_T")
 _Done = Callable[[Any, Optional[BaseException]], None]
 
@@ -139,6 +140,8 @@ class KeyStream:
         self._at_once = at_once  # keys of one call
         self._returned: list[Key] = []
         self._closed = False
+        # a key manager has half a window of a stream's calls wait at the most, and refuses more
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def key_stream_id(self) -> uuid.UUID:
@@ -168,7 +171,8 @@ class KeyStream:
             if index is None or kept.index == index:
                 self._returned.remove(kept)
                 return kept
-        key: Key = await self._ask(lambda done: self._stream.get_key(index, wait, done), self._keep)
+        async with self._turns:
+            key: Key = await self._ask(lambda done: self._stream.get_key(index, wait, done), self._keep)
         return key
 
     async def take(self, count: int) -> list[Key]:
@@ -189,7 +193,8 @@ class KeyStream:
                     keys.append(await self.get_key())
                     continue
                 missing = min(self._at_once, count - len(keys))
-                keys += await self._ask(lambda done: self._stream.next_keys(missing, done), self._keep_all)
+                async with self._turns:
+                    keys += await self._ask(lambda done: self._stream.next_keys(missing, done), self._keep_all)
         except QKDError:
             if not keys:
                 raise
