@@ -17,7 +17,7 @@ demo: ## build the program and show two sites distil key for two applications
 
 test: ## build and run all tests, also under sanitizers
 	@.ci/packages test
-	@.ci/python
+	@.ci/docs
 	@.ci/test
 
 bench: ## build the benchmarks at -O2 and run them one after the other
@@ -30,7 +30,7 @@ bench: ## build the benchmarks at -O2 and run them one after the other
 
 docs: ## make the documentation site, build/docs/html
 	@.ci/packages docs
-	@.ci/python
+	@.ci/docs
 	@docs/build.py
 	@echo "docs: build/docs/html/index.html"
 

@@ -100,8 +100,10 @@ class metadata_room {
     throw refusal{QKD004_METADATA_SIZE_INSUFFICIENT, ""};
   }
 
-  void put(const key_metadata& m, std::string_view vendor_members) noexcept {
+  /// `vendor`: a JSON object, or nothing.
+  void put(const key_metadata& m, std::string_view vendor) noexcept {
     if (to_ == nullptr) return;
+    const std::size_t room = to_->size;
     to_->age_ms = m.age_ms;
     to_->hops = m.hops;
     to_->size = 0;
@@ -111,9 +113,10 @@ class metadata_room {
     const int size = std::snprintf(plain.data(), plain.size(), "{\"age\":%" PRIu32 ",\"hops\":%" PRIu32 "}",
                                    m.age_ms, m.hops);
     append(std::string_view{plain.data(), static_cast<std::size_t>(size)});
-    if (vendor_members.empty()) return;
-    to_->buffer[to_->size - 1] = ',';  // in place of the closing brace
-    append(vendor_members);
+    // one that is larger than any of ours comes from a server that is not: it is left out
+    if (vendor.size() <= 2 || to_->size + vendor.size() - 1 > room) return;
+    to_->buffer[to_->size - 1] = ',';  // one object of both
+    append(vendor.substr(1));
   }
 
  private:

@@ -18,7 +18,7 @@ language = "en_GB"
 extensions = ["myst_parser", "breathe", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "src/**.md", "tests/**.md", "capi/**.md", "bindings/python/*.md", "CONTRIBUTING.md"]
-exclude_patterns = ["build", ".git", "docs/README.md", "**/node_modules"]
+exclude_patterns = ["build", ".git", "**/node_modules"]
 source_suffix = {".md": "markdown"}
 
 myst_enable_extensions = ["colon_fence", "deflist"]

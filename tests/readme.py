@@ -4,6 +4,7 @@
   - ```cpp that is a file of examples/ without its opening comment, or {literalinclude} of a tested file,
   - ```console: commands that tests/docs/run_page.py runs, or that build or test the tree and exist as they are written,
   - ```toml with a comment "file: NAME" before it, that a later command of the page uses,
+  - a block with a name, of a page that a test of its own reads (READ_BY),
   - ```text: output, or a drawing.
 Links between the pages lead somewhere, and so do the files and the make targets that README.md names.
 
@@ -17,6 +18,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "docs"))
 import pages  # noqa: E402
+
+# Pages whose blocks with a name ("<!-- file: NAME -->", "<!-- run: NAME -->") are what another test does.
+READ_BY = {"docs/package.md": "tests/package/check.py"}
 
 # Directives of MyST that show no code of their own.
 NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile",
@@ -140,6 +144,9 @@ def block_violations(name, text, tree):
                         found.append(f"{name}:{command.line}: output of what is not run")
                     if why := wrong_command(command.text, text, tree):
                         found.append(f"{name}:{command.line}: {why}")
+        elif block.file and name in READ_BY:
+            if os.path.basename(name) not in tree.read(READ_BY[name]):
+                found.append(f"{where}: {READ_BY[name]} does not read this page")
         elif block.kind == "toml":
             later = "\n".join(b.text for b in shown[at + 1:] if isinstance(b, pages.Block) and b.kind == "console")
             if not block.file:
@@ -215,7 +222,7 @@ class Pretended(Tree):
     def __init__(self, **files):
         self.files = {"Makefile": "demo:\n", "CMakePresets.json": '{"configurePresets":[{"name":"dev"}]}',
                       "tests/CMakeLists.txt": "core", "examples/CMakeLists.txt": "", "examples/a.cpp": "// c\nint x;\n",
-                      "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n"} | files
+                      "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n", "tests/package/check.py": "package.md"} | files
 
     def exists(self, name):
         return name in self.files or any(file.startswith(name + "/") for file in self.files)
@@ -258,6 +265,12 @@ def self_check():
                  "<!-- file: a.toml -->\n```toml\nx = 1\n```\n```console\n$ qkd004 serve --config b.toml\n```",
                  ":::{note}\n```sh\nx\n```\n:::"):
         assert wrong(page), page
+
+    marked = "<!-- run: x -->\n```sh\nx\n```"
+    assert wrong(marked, "docs/package.md") == []
+    assert wrong(marked) and wrong("```sh\nx\n```", "docs/package.md")
+    tree.files["tests/package/check.py"] = ""
+    assert wrong(marked, "docs/package.md")
 
     def broken(page):
         return link_violations("docs/p.md", page, tree)

@@ -14,7 +14,7 @@ class Block:
     kind: str  # what stands after the fence; "indented" for a block that has none
     text: str
     options: dict  # of a directive
-    file: str = ""  # the name that a comment before it gives
+    file: str = ""  # the name that a comment before it gives: "file: NAME" or "run: NAME"
 
 
 @dataclasses.dataclass
@@ -62,7 +62,7 @@ def blocks(text):
             block.lines, block.marker, block.indent = [], fence[2], len(fence[1])
             fences.append(block)
             file = ""
-        elif comment := re.match(r"^<!-- file: (\S+) -->$", line):
+        elif comment := re.match(r"^<!-- (?:file|run): (\S+) -->$", line):
             file = comment[1]
         elif line == "<!-- stop -->":
             found.append(Stop(number))

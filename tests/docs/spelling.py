@@ -52,7 +52,7 @@ def main():
     root = sys.argv[1]
     program = sys.argv[2] if sys.argv[2:] else os.path.join(root, "build/venv/bin/codespell")
     if not os.path.exists(program):
-        print(f"spelling: there is no {program}: .ci/python")
+        print(f"spelling: there is no {program}: .ci/docs")
         return 77
     if root == "--self-check":
         self_check(program)

@@ -46,12 +46,15 @@ def expect(condition, message):
 
 
 def snippets(page):
-    """What the page marks as a file or as commands: name -> text. A block that is not marked is an error."""
+    """The files and commands of the page: name -> text. One without a name is an error; those that build the tree, as
+    `console`, are looked at by tests/readme.py."""
     found = {}
-    for mark, text in re.findall(r"(?:<!-- (?:file|run): (\S+) -->\n)?```\w+\n(.*?)```\n", page, re.S):
+    for mark, kind, text in re.findall(r"(?:<!-- file: (\S+) -->\n)?```(\w+)\n(.*?)```\n", page, re.S):
+        if kind == "console":
+            continue
         if not mark or mark in found:
             raise Failed(f"a block of the page has no name, or one that is taken: '{mark}'\n{text}")
-        found[mark] = text
+        found[mark.removesuffix(".sh")] = text
     return found
 
 
@@ -296,8 +299,15 @@ def test_subdirectory(place):
     os.symlink(place.source, os.path.join(project, "qkd004"))
     wrote = place.built(project)
     expect("equal at both ends" in wrote, wrote)
+    expect_no_asio(project)
     run(["cmake", "--install", os.path.join(project, "build"), "--prefix", place.path("prefix")])
     expect(not os.path.exists(place.path("prefix")), "the other project's install rules install qkd004")
+
+
+def expect_no_asio(project):
+    """With QKD004_NET off no package is looked for: who wants the headers alone needs none."""
+    with open(os.path.join(project, "build/CMakeCache.txt"), encoding="utf-8") as file:
+        expect("Asio_INCLUDE_DIR" not in file.read(), "Asio is looked for")
 
 
 def test_subdirectory_net(place):
@@ -310,7 +320,7 @@ def test_subdirectory_net(place):
     place.configure(project, "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
     with open(os.path.join(project, "build/compile_commands.json"), encoding="utf-8") as file:
         commands = json.load(file)
-    ours = [command for command in commands if "/qkd004/src/" in command["file"]]
+    ours = [command for command in commands if "/qkd004/" in command["file"]]
     expect(any(command["file"].endswith("src/net/connect.cpp") for command in ours), "no library")
     expect(not any("/cli/" in command["file"] or "/capi/" in command["file"] for command in ours), "a door")
     expect(not any("-Werror" in command["command"] for command in commands), "warnings are errors")
@@ -332,8 +342,9 @@ def test_fetchcontent(place):
     run([*git, "add", "--all"])
     run([*git, "commit", "--quiet", "--message", "for a test"])
     commit = run([*git, "rev-parse", "HEAD"]).strip()
-    wrote = place.built(place.project("fetchcontent", "tests/package/version.cpp"),
-                        f"-DQKD004_REPOSITORY=file://{repository}", f"-DQKD004_COMMIT={commit}")
+    project = place.project("fetchcontent", "tests/package/version.cpp")
+    wrote = place.built(project, f"-DQKD004_REPOSITORY=file://{repository}", f"-DQKD004_COMMIT={commit}")
+    expect_no_asio(project)
     expect(wrote.strip() == place.version(), wrote)
 
 
@@ -385,6 +396,46 @@ def test_deb(place):
     run([*dpkg, "--purge", *packages])
     left = [name for _, _, names in os.walk(prefix) for name in names]
     expect(not left, f"after purge there are still {left}")
+
+
+# What CMakeLists.txt looks for, and its name with vcpkg and with Conan. Threads is the system's; the others that are not
+# here are for our own tests and benchmarks.
+PACKAGES = {"Asio": ("asio", "asio"), "OpenSSL": ("openssl", "openssl"), "fmt": ("fmt", "fmt"),
+            "simdjson": ("simdjson", "simdjson"), "Boost": ("boost-beast", "boost"), "CLI11": ("cli11", "cli11"),
+            "tomlplusplus": ("tomlplusplus", "tomlplusplus")}
+
+
+def test_manifests(place):
+    """vcpkg.json and conanfile.py: well formed, of this version, and with what CMakeLists.txt looks for and nothing else."""
+    looked_for = set()
+    for name in ("CMakeLists.txt", "capi/CMakeLists.txt"):
+        looked_for |= set(re.findall(r"^ *find_package\((\w+)", place.read(name), re.M)) - {"Threads", "Python"}
+    looked_for.discard("pybind11")  # pyproject.toml has it
+    expect(looked_for == set(PACKAGES), f"CMakeLists.txt looks for {looked_for}")
+
+    manifest = json.loads(place.read("vcpkg.json"))
+    fields = {"name", "version-semver", "description", "license", "supports", "dependencies", "features"}
+    expect(set(manifest) == fields, f"vcpkg.json has {set(manifest)}")
+    expect(manifest["version-semver"] == place.version(), "vcpkg.json is of another version")
+    ports = set(manifest["dependencies"])
+    for name, feature in manifest["features"].items():
+        expect(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name), f"vcpkg knows no feature {name}")
+        expect(set(feature) == {"description", "dependencies"}, f"the feature {name} has {set(feature)}")
+        option = f"QKD004_{name.upper()}"
+        expect(option in feature["description"] and f"option({option} " in place.read("CMakeLists.txt"),
+               f"the feature {name} does not say {option}, or there is no such option")
+        ports |= set(feature["dependencies"])
+    wanted = {port for port, _ in PACKAGES.values()} | {"doctest"}
+    expect(ports == wanted, f"vcpkg.json wants {ports}, CMakeLists.txt {wanted}")
+
+    recipe = place.read("conanfile.py")
+    compile(recipe, "conanfile.py", "exec")
+    required = set(re.findall(r'self\.requires\("([\w+-]+)/\[[^\]]+\]"', recipe))
+    wanted = {name for _, name in PACKAGES.values()}
+    expect(required == wanted, f"conanfile.py wants {required}, CMakeLists.txt {wanted}")
+    for name in re.search(r"exports_sources = (.*)", recipe).group(1).split(", "):
+        path = name.strip('"').removesuffix("/*")
+        expect(os.path.exists(os.path.join(place.source, path)), f"conanfile.py exports {path}, which there is not")
 
 
 def test_page(place):
