@@ -12,10 +12,10 @@ describe, or with another body, is a failure.
     openapi.py --self-check <document> <folder>    shows that a wrong answer would be found
 """
 import http.client
-import http.server
 import json
 import os
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -91,41 +91,54 @@ class Judge:
         return faults + ["the answer is not what the document says" for _ in found[:1]]
 
 
+def messages_of(octets):
+    """(first line, fields, body) of each whole message; lengths only, as both ends here write them."""
+    while b"\r\n\r\n" in octets:
+        head, rest = octets.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        fields = {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines[1:])}
+        size = int(fields.get("content-length", 0))
+        if len(rest) < size:
+            return
+        yield lines[0], fields, rest[:size]
+        octets = rest[size:]
+
+
 def relay_to(port, judge):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def forward(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            # one connection to the server for each thread, which is one connection here
-            if not hasattr(self.server.local, "upstream"):
-                self.server.local.upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            upstream = self.server.local.upstream
-            upstream.request(self.command, self.path, body or None, dict(self.headers))
-            answer = upstream.getresponse()
-            answered = answer.read()
-            judge.look(self.command, self.path, body, answer.status, answer.getheader("Content-Type"), answered)
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name not in ("Date", "Server"):
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answered)
-
-        do_GET = do_POST = forward
-
-        def log_message(self, *_):
+    """Octets both ways as they come; what they said is looked at when a connection is over."""
+    def copy(source, target, kept):
+        try:
+            while octets := source.recv(65536):
+                kept += octets
+                target.sendall(octets)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
             pass
 
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            asked, answered = bytearray(), bytearray()
+            with socket.create_connection(("127.0.0.1", port)) as upstream:
+                back = threading.Thread(target=copy, args=(upstream, self.request, answered))
+                back.start()
+                copy(self.request, upstream, asked)
+                try:
+                    upstream.shutdown(socket.SHUT_RDWR)  # who has gone reads no more: neither does anybody here
+                except OSError:
+                    pass  # the server was first
+                back.join()
+            for (line, _, body), (said, fields, text) in zip(messages_of(bytes(asked)), messages_of(bytes(answered))):
+                method, path, _ = line.split(" ")
+                judge.look(method, path, body, int(said.split(" ")[1]), fields.get("content-type"), text)
+
     class Relay(socketserver.ThreadingTCPServer):
-        daemon_threads = True
+        daemon_threads = False  # server_close() waits for what they have to say
         allow_reuse_address = True
         request_queue_size = 128
-        local = threading.local()
 
     relay = Relay(("127.0.0.1", 0), Handler)
     threading.Thread(target=relay.serve_forever, daemon=True).start()
-    return relay.server_address[1]
+    return relay
 
 
 def serve(program, folder):
@@ -144,7 +157,7 @@ def serve(program, folder):
     raise SystemExit("serve did not start:\n" + "".join(lines))
 
 
-def more_questions(judge, port):
+def more_questions(port):
     """What the suite does not ask: refusals of HTTP, and what a person would."""
     stream = "00000000-0000-4000-8000-000000000001"
     questions = [("GET", "/qkd004/v2/nothing", None), ("GET", "/qkd004/v2/get_key", None),
@@ -156,6 +169,7 @@ def more_questions(judge, port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request(method, path, body, {"Content-Type": "application/json"})
         connection.getresponse().read()
+        connection.close()
 
 
 def main():
@@ -178,9 +192,12 @@ def main():
             if served != open(path, "rb").read():
                 return fail(["what is served is not the document of the repository"])
             relay = relay_to(port, judge)
-            more_questions(judge, relay)
-            doctor = subprocess.run([program, "doctor", f"http://127.0.0.1:{relay}"], capture_output=True, text=True,
+            there = relay.server_address[1]
+            more_questions(there)
+            doctor = subprocess.run([program, "doctor", f"http://127.0.0.1:{there}"], capture_output=True, text=True,
                                     timeout=240, check=False)
+            relay.shutdown()
+            relay.server_close()
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait(timeout=30)
