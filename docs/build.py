@@ -5,7 +5,8 @@ Every warning is an error.
 
     docs/build.py [build folder]      by default build/docs; the site is in html/ there
 
-The Python module has to be there for its reference: see python_module(). Needs doxygen and the packages of docs/requirements.txt in build/venv (.ci/docs); exits with 77 where they are missing.
+The Python module has to be there for its reference: see python_module(). Needs doxygen and the packages of
+docs/requirements.txt in build/venv (.ci/docs); exits with 77 where they are missing.
 """
 import glob
 import os
@@ -91,7 +92,8 @@ def main():
     if wrong := headers_without_a_page() + doxygen(os.path.join(folder, "doxygen")):
         print("\n".join(wrong))
         return 1
-    os.environ["QKD004_PYTHON"] = python_module(folder)
+    if os.path.isdir(os.path.join(ROOT, "bindings/python")):
+        os.environ["QKD004_PYTHON"] = python_module(folder)
     os.environ["QKD004_DOXYGEN"] = os.path.join(folder, "doxygen/xml")
     html = os.path.join(folder, "html")
     made = run([SPHINX, "-q", "-W", "--keep-going", "-n", "-c", "docs", "-d", os.path.join(folder, "doctrees"), ".", html])
