@@ -65,6 +65,7 @@ answer open_connect(qkd004_client* client, const opening& o, qkd004_stream** str
   if (o.id != nullptr) write_id(*o.id, opened->id());
   const status outcome = opened->outcome();
   made->stream.emplace(*std::move(opened));
+  if (made->vendor_metadata) made->stream->want_vendor_metadata();
   made->is_open.store(
       true, std::memory_order_release);  // pairs with the acquire in client_object::cancel_streams()
   out = handle.publish(std::move(made));
@@ -165,7 +166,7 @@ answer take(qkd004_stream* stream, buffer<std::uint8_t> key, const key_call& k) 
     if (!taken) return taken.error();
     if (taken->bytes().size() != s.chunk()) return status::protocol_error;
     std::memcpy(key.first(s.chunk()).data(), taken->bytes().data(), s.chunk());
-    room.put(taken->metadata, {});
+    room.put(taken->metadata, taken->vendor_metadata);
     index = taken->index;
   }
   key.filled(s.chunk());
