@@ -23,8 +23,7 @@ import pages  # noqa: E402
 READ_BY = {"docs/package.md": "tests/package/check.py"}
 
 # Directives of MyST that show no code of their own.
-NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile",
-           "automodule", "autoclass", "autofunction"}
+NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile"}
 
 
 class Tree:
@@ -51,10 +50,12 @@ def without_opening_comment(code):
     return "\n".join(line for line in code.splitlines() if not line.startswith("//")).strip()
 
 
-def is_tested(path):
-    """Whether a file that a page shows is run by a test: examples/CMakeLists.txt and its kin take what these say."""
-    return bool(re.fullmatch(r"examples/(\w+\.cpp|c/\w+\.c|python/\w+\.py|compat/\w+\.c)|capi/qkd004\.h", path)
-                or path.startswith("tests/"))
+def is_tested(path, tree):
+    """Whether a file that a page shows is run by a test: examples/CMakeLists.txt says which are."""
+    if path.startswith(("tests/", "capi/qkd004.h")):
+        return True
+    match = re.fullmatch(r"examples/((?:c/|python/)?)\w+(\.\w+)", path)
+    return bool(match) and f"CONFIGURE_DEPENDS {match[1]}*{match[2]})" in tree.read("examples/CMakeLists.txt")
 
 
 def wrong_command(command, page, tree):
@@ -121,8 +122,11 @@ def block_violations(name, text, tree):
             path = os.path.normpath(os.path.join(os.path.dirname(name), directive[2]))
             if not tree.exists(path):
                 found.append(f"{where}: there is no {path}")
-            elif not is_tested(path):
+            elif not is_tested(path, tree):
                 found.append(f"{where}: no test runs {path}")
+        elif directive and directive[1] == "eval-rst":
+            if not re.fullmatch(r"(\s*\.\. auto\w+:: \S+\n?|\s+:[\w-]+:.*\n?|\s*\n)*", block.text):
+                found.append(f"{where}: more than the reference of a module")
         elif directive:
             if directive[1] not in NO_CODE:
                 found.append(f"{where}: a block {{{directive[1]}}} is not one that is tested")
@@ -221,7 +225,7 @@ class Pretended(Tree):
 
     def __init__(self, **files):
         self.files = {"Makefile": "demo:\n", "CMakePresets.json": '{"configurePresets":[{"name":"dev"}]}',
-                      "tests/CMakeLists.txt": "core", "examples/CMakeLists.txt": "", "examples/a.cpp": "// c\nint x;\n",
+                      "tests/CMakeLists.txt": "core\n", "examples/CMakeLists.txt": "CONFIGURE_DEPENDS *.cpp)", "examples/c/a.c": "", "examples/a.cpp": "// c\nint x;\n",
                       "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n", "tests/package/check.py": "package.md"} | files
 
     def exists(self, name):
@@ -252,7 +256,7 @@ def self_check():
                  "```console\n$ make demo\n$ ctest --preset dev -L core\n$ tests/model/check.py --trail\n```",
                  "```{literalinclude} ../examples/a.cpp\n:language: cpp\n```", "```{toctree}\na\n```",
                  "<!-- file: a.toml -->\n```toml\nx = 1\n```\n```console\n$ qkd004 serve --config a.toml\n```",
-                 ":::{note}\nwords\n:::\n\nwords", "- a\n\n  more of a\n\n    still a", "```console\n$ E=build/dev/tests/model/x\n$ $E --trail\n```"):
+                 "```{eval-rst}\n.. autoclass:: a.B\n   :members:\n```", ":::{note}\nwords\n:::\n\nwords", "- a\n\n  more of a\n\n    still a", "```console\n$ E=build/dev/tests/model/x\n$ $E --trail\n```"):
         assert wrong(page) == [], (page, wrong(page))
     for page in ("```cpp\nint y;\n```", "```\nx\n```", "```sh\nx\n```", "words\n\n    code", "- a\n\n      code", "```text\nx",
                  "```console\nout\n```", "```console\n$ make tea\n```", "```console\n$ make demo\nout\n```",
@@ -260,10 +264,10 @@ def self_check():
                  "```console\n$ tests/model/check.py --tea\n```", "```console\n$ tests/tea.py\n```",
                  "```console\n$ qkd004 'unfinished\n```", "```console\n$ $E x\n```",
                  "```console\n$ cmake --build --preset dev --target example_tea\n```",
-                 "```{literalinclude} ../examples/b.cpp\n```", "```{literalinclude} ../src/a.md\n```",
+                 "```{literalinclude} ../examples/b.cpp\n```", "```{literalinclude} ../examples/c/a.c\n```", "```{literalinclude} ../src/a.md\n```",
                  "```{code-block} cpp\nint x;\n```", "```{raw} html\n<b>\n```", "```toml\nx = 1\n```",
                  "<!-- file: a.toml -->\n```toml\nx = 1\n```\n```console\n$ qkd004 serve --config b.toml\n```",
-                 ":::{note}\n```sh\nx\n```\n:::"):
+                 "```{eval-rst}\n.. code-block:: c\n\n   int x;\n```", ":::{note}\n```sh\nx\n```\n:::"):
         assert wrong(page), page
 
     marked = "<!-- run: x -->\n```sh\nx\n```"
