@@ -54,6 +54,9 @@ class call {
       key_buffer;  ///< where the key goes, or several one after another; what does not fit is
                    ///< invalid_argument
   std::span<key_metadata> metadata_buffer;  ///< several keys: where their metadata go, as many as fit
+  /// Who gets an answer that comes after this call was cancelled or has timed out, with a key buffer of its own; nullptr:
+  /// it is dropped. A transport that does not know heirs drops it as well. Lifetime: as a call, from inherit() on.
+  call* heir = nullptr;
 
   /// \name After done()
   any_response response;        ///< of the request's kind; get_key_response::key lies in key_buffer;
@@ -72,11 +75,21 @@ class call {
     done_.store(true, std::memory_order_release);  // pairs with the acquire in done()
   }
 
+  /// For the transport: gives up on this call, which it completes next. Returns who waits in its place, or nullptr.
+  [[nodiscard]] call* inherit() noexcept {
+    if (heir != nullptr) heir->inherits_ = true;
+    return std::exchange(heir, nullptr);
+  }
+  /// For the owner, once the call whose heir this is was done: whether this one is in flight, or was.
+  [[nodiscard]] bool inherits() const noexcept { return inherits_; }
+
   /// For the owner, before it starts the same call again.
   void rearm() noexcept {
     error.clear();
     keys = 0;
     vendor_metadata.clear();
+    heir = nullptr;
+    inherits_ = false;
     done_.store(false, std::memory_order_relaxed);
   }
 
@@ -85,6 +98,7 @@ class call {
   virtual void on_complete() noexcept {}
 
  private:
+  bool inherits_ = false;
   std::atomic<bool> done_{false};
 };
 
@@ -103,9 +117,13 @@ class key_flow {
     std::uint64_t first = 0;
     std::uint32_t count = 0;  ///< keys in `out`, one after another
   };
-  /// The next keys, as many as have arrived, follow one another and fit; waits for the first.
-  [[nodiscard]] virtual taken take(std::span<std::byte> out, std::span<key_metadata> metadata,
-                                   time_point deadline) = 0;
+  /// The next keys, as many as have arrived, follow one another and fit; does not wait.
+  /// Returns insufficient_key when none has arrived; operation_canceled after stop().
+  [[nodiscard]] virtual taken take(std::span<std::byte> out, std::span<key_metadata> metadata) = 0;
+  /// Completes `c` when take() may have something to say. exchange::wait() and cancel() are for it as for others.
+  virtual void await(call& c) = 0;
+  /// Acknowledges what was taken, and has no more keys sent. What has arrived and was not taken can be read again.
+  virtual void stop() = 0;
   /// Index of the next key that take() would give, as far as that is known.
   [[nodiscard]] virtual std::uint64_t position() = 0;
 };
@@ -126,7 +144,15 @@ class exchange {
   /// its own does its work here.
   virtual void wait(call& c) = 0;
 
-  /// Completes `c` with std::errc::operation_canceled if it is not done; its answer is dropped when it comes.
+  /// As wait(), but returns at `until` as well, or earlier, with `c` as it is: for callers who want to look up meanwhile.
+  /// A transport that leaves this as it is cannot be interrupted.
+  virtual void wait_until(call& c, time_point until) {
+    (void)until;
+    wait(c);
+  }
+
+  /// Completes `c` with std::errc::operation_canceled if it is not done; its answer is its heir's, or dropped when it
+  /// comes. Another thread that completes it at this moment may need a moment more: wait(c) returns soon.
   virtual void cancel(call& c) noexcept = 0;
 
   /// What may be asked besides OPEN_CONNECT, GET_KEY and CLOSE; the rest completes with
@@ -146,9 +172,16 @@ class exchange {
   /// a call; else nullptr.
   [[nodiscard]] virtual std::shared_ptr<key_ring> ring(const key_stream_id&) { return nullptr; }
 
-  /// Transports within this process: refills, expires and confirms what is due. Returns when it wants to be called
-  /// again, while somebody waits on a ring.
+  /// Does what is ready, without blocking: completes calls, and those whose deadline has passed; within this process
+  /// it refills, expires and confirms what is due. Returns when it wants to be called again, while somebody waits.
   virtual time_point drive(time_point now) { return now; }
+
+  /// A descriptor that an event loop may watch for input: drive() is due when there is some, besides the time that it
+  /// returned. The same for as long as the exchange lives, whatever becomes of its connections. -1: there is none, and
+  /// drive() is to be called by time alone.
+  [[nodiscard]] virtual int descriptor() { return -1; }
+  /// Has descriptor() show input until drive() is called next. From any thread.
+  virtual void wake() noexcept {}
 };
 
 }  // namespace qkd004

@@ -118,7 +118,7 @@ class in_process_link {
       key_manager& manager = at(site).manager;
       for (call* c : calls) {
         const caller asks{who, next_ticket_++};
-        active_.emplace(asks.ticket, c);
+        active_.emplace(asks.ticket, active_call{c, site, who});
         if (const auto* open = std::get_if<open_connect_request>(&c->request)) {
           manager.open_connect(asks, *open, now);
         } else if (const auto* get = std::get_if<get_key_request>(&c->request)) {
@@ -143,15 +143,17 @@ class in_process_link {
     complete(done);
   }
 
-  void wait(call& c) {
+  /// Until `c` is done, or `until`.
+  void wait(call& c, time_point until = time_point::max()) {
     while (!c.done()) {
       const auto now = boot_clock::now();
+      if (now >= until) return;
       if (now >= c.deadline) {
         give_up(c, status::timeout);
         while (!c.done()) std::this_thread::yield();  // answered at this moment, by another thread
         return;
       }
-      const auto next = std::min({drive(now), c.deadline, now + std::chrono::milliseconds{5}});
+      const auto next = std::min({drive(now), c.deadline, until, now + std::chrono::milliseconds{5}});
       std::unique_lock lock{sleeping_};
       changed_.wait_for(
           lock, std::max(next - boot_clock::now(), boot_clock::duration{std::chrono::microseconds{100}}),
@@ -164,12 +166,15 @@ class in_process_link {
     {
       const std::lock_guard lock{mutex_};
       const auto it =
-          std::find_if(active_.begin(), active_.end(), [&c](const auto& a) { return a.second == &c; });
+          std::find_if(active_.begin(), active_.end(), [&c](const auto& a) { return a.second.asks == &c; });
       if (it == active_.end()) return;  // answered: whoever took it from done_ completes it
+      at(it->second.site).manager.cancel({it->second.who, it->first});
       active_.erase(it);
       c.error = why;
     }
     c.complete();
+    const std::lock_guard lock{sleeping_};
+    changed_.notify_all();
   }
 
   [[nodiscard]] std::shared_ptr<key_ring> ring(std::size_t site, connection_id who, const key_stream_id& id) {
@@ -261,7 +266,7 @@ class in_process_link {
   void answered(const caller& who, const Response& r) {
     const auto it = active_.find(who.ticket);
     if (it == active_.end()) return;
-    call& c = *it->second;
+    call& c = *it->second.asks;
     active_.erase(it);
     c.response = r;
     if constexpr (std::is_same_v<Response, get_key_response>) {
@@ -307,8 +312,13 @@ class in_process_link {
   bool broken_ = false;  ///< the link is down
   time_point again_at_{};
   boot_clock::duration pause_ = least_pause;
-  std::unordered_map<std::uint64_t, call*> active_;
-  std::vector<call*> done_;  ///< answered; completed once the lock is released
+  struct active_call {
+    call* asks;
+    std::size_t site;
+    connection_id who;
+  };
+  std::unordered_map<std::uint64_t, active_call> active_;  ///< by ticket
+  std::vector<call*> done_;                                ///< answered; completed once the lock is released
   std::deque<std::pair<std::size_t, peer::message>> crossing_;
   std::uint64_t next_ticket_ = 1;
   secret_arena arenas_[sites];
@@ -325,6 +335,7 @@ class in_process_exchange final : public exchange {
 
   void start(std::span<call* const> calls) override { link_->start(site_, who_, calls); }
   void wait(call& c) override { link_->wait(c); }
+  void wait_until(call& c, time_point until) override { link_->wait(c, until); }
   void cancel(call& c) noexcept override {
     link_->give_up(c, std::make_error_code(std::errc::operation_canceled));
   }

@@ -130,6 +130,9 @@ class key_manager final : public key_service {
   /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
   /// the peer has not accepted the stream yet.
   [[nodiscard]] std::shared_ptr<key_ring> ring(connection_id who, const key_stream_id& id);
+
+  /// For callers in this process: a call that was not answered yet will not be, and consumes no key.
+  void cancel(caller who);
   ///@}
 
   /// \name Peers

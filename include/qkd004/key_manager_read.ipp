@@ -377,6 +377,16 @@ inline void key_manager::forget(waiting_map::iterator it) {
   waiting_.erase(it);
 }
 
+inline void key_manager::cancel(caller who) {
+  const auto is_it = [&who](const caller& c) {
+    return c.connection == who.connection && c.ticket == who.ticket;
+  };
+  std::erase_if(asking_, [&](const asking_call& a) { return is_it(a.who); });
+  const auto it =
+      std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& w) { return is_it(w.second.who); });
+  if (it != waiting_.end()) forget(it);
+}
+
 inline void key_manager::answer_waiting(stream& s, status outcome) {
   const auto waiting = std::move(s.waiting);
   s.waiting.clear();

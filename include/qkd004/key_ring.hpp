@@ -318,6 +318,9 @@ class key_ring {
   /// Sleeps until something is published, finish(), close(), or the deadline. May return early for no reason.
   void park(std::uint32_t ticket, time_point until) noexcept { parking_.park(ticket, until); }
 
+  /// Has everybody who is parked look up, though nothing was published.
+  void wake_takers() noexcept { parking_.wake(); }
+
   /// take_next() that waits for a key, on boot_clock.
   /// Returns as take_next(), and timeout in place of insufficient_key.
   [[nodiscard]] taken take_next_wait(std::span<std::byte> out, time_point deadline) noexcept {

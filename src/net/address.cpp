@@ -21,6 +21,8 @@ namespace {
 constexpr std::string_view plain_scheme = "qkd004";
 constexpr std::string_view tls_scheme = "qkd004s";
 constexpr std::string_view unix_scheme = "unix";
+constexpr std::string_view http_scheme = "http";
+constexpr std::string_view https_scheme = "https";
 
 /// The system's bound, the NUL at the end not counted.
 constexpr std::size_t longest_path = sizeof(sockaddr_un{}.sun_path) - 1;
@@ -57,10 +59,11 @@ result<address> parse_address(std::string_view uri, std::string* why) {
   const auto name = uri.substr(0, colon);
   std::string_view rest = uri.substr(colon + 1);
   if (name == unix_scheme) return parse_path(uri, rest, why);
-  if (name != plain_scheme && name != tls_scheme) {
+  const bool is_http = name == http_scheme || name == https_scheme;
+  if (name != plain_scheme && name != tls_scheme && !is_http) {
     return fail(why,
                 "the scheme " + quoted(name) + " of " + quoted(uri) +
-                    " is not supported; qkd004:// (TCP), qkd004s:// (TLS) and unix: are",
+                    " is not supported; qkd004:// (TCP), qkd004s:// (TLS), unix:, http:// and https:// are",
                 status::invalid_argument);
   }
   if (!rest.starts_with("//")) {
@@ -70,7 +73,11 @@ result<address> parse_address(std::string_view uri, std::string* why) {
   if (rest.ends_with('/')) rest.remove_suffix(1);
 
   address a;
-  a.kind = name == tls_scheme ? scheme::tls : scheme::plain;
+  a.kind = name == tls_scheme || name == https_scheme ? scheme::tls : scheme::plain;
+  if (is_http) {
+    a.spoken = protocol::http;
+    a.port = a.kind == scheme::tls ? 443 : 80;
+  }
   std::string_view port;
   if (rest.starts_with('[')) {
     const auto bracket = rest.find(']');
@@ -128,13 +135,16 @@ result<std::vector<endpoint>> endpoints_of(const address& a, reach allowed, std:
   return endpoints;
 }
 
-std::string to_uri(const asio::ip::tcp::endpoint& where, scheme kind) {
+std::string to_uri(const asio::ip::tcp::endpoint& where, scheme kind, protocol spoken) {
   const std::string host = where.address().to_string();
-  return std::string{kind == scheme::tls ? tls_scheme : plain_scheme} + "://" +
-         (where.address().is_v6() ? "[" + host + "]" : host) + ":" + std::to_string(where.port());
+  const bool secure = kind == scheme::tls;
+  const auto name =
+      spoken == protocol::http ? (secure ? https_scheme : http_scheme) : (secure ? tls_scheme : plain_scheme);
+  return std::string{name} + "://" + (where.address().is_v6() ? "[" + host + "]" : host) + ":" +
+         std::to_string(where.port());
 }
 
-std::string to_uri(const endpoint& where, scheme kind) {
+std::string to_uri(const endpoint& where, scheme kind, protocol spoken) {
   if (kind == scheme::unix_socket) {
     sockaddr_un local{};  // zeros: whether the size counts the NUL or not
     std::memcpy(&local, where.data(), std::min(where.size(), sizeof local - 1));
@@ -143,7 +153,7 @@ std::string to_uri(const endpoint& where, scheme kind) {
   asio::ip::tcp::endpoint tcp;
   if (where.size() > tcp.capacity()) return {};
   std::memcpy(tcp.data(), where.data(), where.size());
-  return to_uri(tcp, kind);
+  return to_uri(tcp, kind, spoken);
 }
 
 }  // namespace qkd004::net

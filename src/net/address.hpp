@@ -1,4 +1,5 @@
-// address: where a listener is, as read from a URI: `qkd004://host:port`, `qkd004s://host:port` or `unix:/path`.
+// address: where a listener is, as read from a URI: `qkd004://host:port`, `qkd004s://host:port`, `unix:/path`,
+// `http://host:port` or `https://host:port`.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,12 +18,15 @@ namespace qkd004::net {
 /// The port of a URI that has none: that of ETSI's reference code.
 inline constexpr std::uint16_t default_port = 25575;
 
-/// What carries the frames.
+/// What carries the octets.
 enum class scheme : std::uint8_t {
-  plain,        ///< `qkd004:`, TCP
-  tls,          ///< `qkd004s:`, TLS over TCP
+  plain,        ///< `qkd004:`, `http:`, TCP
+  tls,          ///< `qkd004s:`, `https:`, TLS over TCP
   unix_socket,  ///< `unix:`
 };
+
+/// What is said there.
+enum class protocol : std::uint8_t { frames, http };
 
 /// A place of any scheme, ready for socket() and connect().
 using stream_protocol = asio::generic::stream_protocol;
@@ -33,9 +37,11 @@ struct address {
   std::string host;  ///< a name or a number, an IPv6 number without its brackets
   std::uint16_t port = default_port;
   std::string path;  ///< of a Unix socket, from the root
+  protocol spoken = protocol::frames;
 };
 
-/// Reads `qkd004://host`, `qkd004://host:port`, `qkd004://[v6]:port`, the same with `qkd004s`, and `unix:/path`.
+/// Reads `qkd004://host`, `qkd004://host:port`, `qkd004://[v6]:port`, the same with `qkd004s`, `http` and
+/// `https`, whose ports are 80 and 443 if none is given, and `unix:/path`.
 /// Returns invalid_argument for anything else; `why`, if given, receives a sentence that names what is wrong.
 [[nodiscard]] result<address> parse_address(std::string_view uri, std::string* why = nullptr);
 
@@ -53,8 +59,9 @@ enum class reach : std::uint8_t { loopback, anywhere };
                                                          std::string* why = nullptr);
 
 /// The endpoint as a URI that parse_address() reads.
-[[nodiscard]] std::string to_uri(const asio::ip::tcp::endpoint& where, scheme kind = scheme::plain);
-[[nodiscard]] std::string to_uri(const endpoint& where, scheme kind);
+[[nodiscard]] std::string to_uri(const asio::ip::tcp::endpoint& where, scheme kind = scheme::plain,
+                                 protocol spoken = protocol::frames);
+[[nodiscard]] std::string to_uri(const endpoint& where, scheme kind, protocol spoken = protocol::frames);
 
 /// Fills `why` if there is one, and gives the error back: `return fail(why, "…", error)`.
 inline std::error_code fail(std::string* why, std::string text, std::error_code error) {

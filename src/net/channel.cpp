@@ -10,7 +10,8 @@
 
 namespace qkd004::net {
 
-channel::channel(int descriptor, scheme kind) noexcept : descriptor_{descriptor}, kind_{kind} {
+channel::channel(int descriptor, scheme kind, protocol spoken) noexcept
+    : descriptor_{descriptor}, kind_{kind}, spoken_{spoken} {
   if (descriptor_ >= 0) ::fcntl(descriptor_, F_SETFD, FD_CLOEXEC);
 }
 
@@ -19,6 +20,7 @@ channel& channel::operator=(channel&& other) noexcept {
   close();
   descriptor_ = std::exchange(other.descriptor_, -1);
   kind_ = other.kind_;
+  spoken_ = other.spoken_;
   error_ = other.error_;
   tls_ = std::move(other.tls_);
   return *this;
@@ -72,7 +74,7 @@ std::string channel::remote() const {
   auto size = static_cast<socklen_t>(other.capacity());
   if (::getpeername(descriptor_, other.data(), &size) != 0) return {};
   other.resize(size);
-  return to_uri(other, kind_);
+  return to_uri(other, kind_, spoken_);
 }
 
 std::string channel::principal() const {

@@ -25,10 +25,11 @@ class channel {
  public:
   channel() noexcept = default;
   /// Takes a descriptor over. Programs that this one starts do not inherit it: Asio's come without that.
-  channel(int descriptor, scheme kind) noexcept;
+  channel(int descriptor, scheme kind, protocol spoken = protocol::frames) noexcept;
   channel(channel&& other) noexcept
       : descriptor_{std::exchange(other.descriptor_, -1)},
         kind_{other.kind_},
+        spoken_{other.spoken_},
         error_{other.error_},
         tls_{std::move(other.tls_)} {}
   channel& operator=(channel&& other) noexcept;
@@ -101,7 +102,8 @@ class channel {
 
   int descriptor_ = -1;
   scheme kind_ = scheme::plain;
-  int error_ = 0;  ///< of the system, on a plain channel
+  protocol spoken_ = protocol::frames;  ///< for remote() only
+  int error_ = 0;                       ///< of the system, on a plain channel
   std::unique_ptr<tls_session> tls_;
 };
 

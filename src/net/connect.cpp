@@ -22,6 +22,7 @@
 
 #include "net/address.hpp"
 #include "net/lane.hpp"
+#include "qkd004/waiting.hpp"
 #include "wire/extension.hpp"
 
 namespace qkd004::net {
@@ -49,6 +50,7 @@ class tcp_exchange final : public exchange,
 
   void start(std::span<call* const> calls) override;
   void wait(call& c) override;
+  void wait_until(call& c, time_point until) override;
   void cancel(call& c) noexcept override;
   [[nodiscard]] extensions supports() const override;
   [[nodiscard]] result<std::unique_ptr<key_flow>> subscribe(const open_connect_response& stream,
@@ -72,9 +74,8 @@ class tcp_exchange final : public exchange,
 
   [[nodiscard]] lane_ptr make_lane();
   [[nodiscard]] lane_ptr usable_lane();
-  void poll_once(std::unique_lock<std::mutex>& lock, time_point until);
-  void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now);
-  void wait_in(std::unique_lock<std::mutex>& lock, call& c);
+  bool poll_once(std::unique_lock<std::mutex>& lock, time_point until);
+  void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until);
   void give_up(call& c, std::error_code why);
   void tidy();
   void hand_over();
@@ -133,22 +134,14 @@ class tcp_exchange::flow final : public key_flow {
     owner_->flows_.push_back(this);
   }
 
-  ~flow() override {
-    const std::lock_guard lock{owner_->mutex_};
-    std::erase(owner_->flows_, this);
-    if (const auto l = via_.lock(); l && !l->is_over() && !is_fenced() && !owner_->arena_.forked()) {
-      acknowledge(*l);
-      l->subscribe({stream_, epoch_, next_, 0});
-      l->flush();
-      owner_->suspended_.insert(stream_);
-    }
-  }
+  ~flow() override { stop(); }
 
-  taken take(std::span<std::byte> out, std::span<key_metadata> metadata, time_point deadline) override {
+  taken take(std::span<std::byte> out, std::span<key_metadata> metadata) override {
     std::unique_lock lock{owner_->mutex_};
     if (out.size() < chunk_) return {make_error_code(status::invalid_argument)};
-    for (bool polled = false, again = false;;) {
+    for (bool polled = false;;) {
       if (owner_->arena_.forked()) return {std::make_error_code(std::errc::operation_not_permitted)};
+      if (stopped_) return {std::make_error_code(std::errc::operation_canceled)};
       if (count_ > 0) return hand_out(out, metadata);
       if (is_fenced()) return {failed_};  // for good: what comes for this stream is for who resumed it
       if (failed_) {
@@ -163,26 +156,40 @@ class tcp_exchange::flow final : public key_flow {
       const auto l = owner_->usable_lane();
       if (via_.lock() != l) {
         // R4: what was lost with a connection is sent again; once, and then its user hears of it
-        if (std::exchange(again, true) && broken_) return {l->is_over() ? l->error() : broken_};
+        if (broken_ && std::exchange(begun_again_, true)) {
+          begun_again_ = false;
+          return {l->is_over() ? l->error() : broken_};
+        }
         begin(l);
       }
       if (l->is_over()) return {l->error()};
-      const time_point now = boot_clock::now();
-      if (now >= deadline) {
-        if (polled) return {make_error_code(status::timeout)};
-        polled = true;  // what has come is looked at once, also by whoever does not wait
-        if (owner_->driven_) return {make_error_code(status::timeout)};
-        owner_->poll_once(lock, now);
-        owner_->hand_over();
-        continue;
-      }
-      polled = true;
-      renew();  // the key manager may have no room left but what is not acknowledged
-      call c;
-      c.deadline = deadline;
-      waiters_.push_back(&c);
-      owner_->wait_in(lock, c);
-      std::erase(waiters_, &c);
+      if (polled || owner_->driven_) return {make_error_code(status::insufficient_key)};
+      polled = true;  // what has come is looked at once, also by whoever does not wait
+      owner_->poll_once(lock, boot_clock::now());
+      owner_->hand_over();
+    }
+  }
+
+  void await(call& c) override {
+    const std::lock_guard lock{owner_->mutex_};
+    renew();  // the key manager may have no room left but what is not acknowledged
+    const auto l = via_.lock();
+    if (count_ > 0 || failed_ || stopped_ || !l || l->is_over() || owner_->arena_.forked()) {
+      return owner_->on_done(c);
+    }
+    waiters_.push_back(&c);
+  }
+
+  void stop() override {
+    const std::lock_guard lock{owner_->mutex_};
+    if (std::exchange(stopped_, true)) return;
+    std::erase(owner_->flows_, this);
+    wake();
+    if (const auto l = via_.lock(); l && !l->is_over() && !is_fenced() && !owner_->arena_.forked()) {
+      acknowledge(*l);
+      l->subscribe({stream_, epoch_, next_, 0});
+      l->flush();
+      owner_->suspended_.insert(stream_);
     }
   }
 
@@ -216,6 +223,9 @@ class tcp_exchange::flow final : public key_flow {
     for (call* const c : std::exchange(waiters_, {})) owner_->on_done(*c);
   }
 
+  /// Returns whether it waited here.
+  bool forget(const call& c) noexcept { return std::erase(waiters_, &c) != 0; }
+
   /// A connection has ended.
   void on_over() {
     if (const auto l = via_.lock(); l && l->is_over()) {
@@ -245,6 +255,7 @@ class tcp_exchange::flow final : public key_flow {
 
   taken hand_out(std::span<std::byte> out, std::span<key_metadata> metadata) {
     broken_ = {};
+    begun_again_ = false;
     taken t{{}, indices_[head_], 0};
     while (count_ > 0 && out.size() >= (t.count + std::size_t{1}) * chunk_ &&
            indices_[head_] == t.first + t.count) {
@@ -287,6 +298,8 @@ class tcp_exchange::flow final : public key_flow {
   std::uint32_t owed_ = 0;   ///< credit that was used up and not given again
   std::weak_ptr<lane> via_;  ///< the connection of this subscription
   std::error_code broken_;   ///< it broke, and nothing came since
+  bool begun_again_ = false;
+  bool stopped_ = false;
   std::error_code failed_;
   std::vector<call*> waiters_;
 };
@@ -321,7 +334,12 @@ result<void> tcp_exchange::open(std::string* why) {
     lanes_ = {l};
     const auto settled = [&] { return l->is_over() || (plain_ ? l->is_connected() : l->is_greeted()); };
     l->flush();
-    while (!settled() && boot_clock::now() < deadline) poll_once(lock, deadline);
+    while (!settled() && boot_clock::now() < deadline) {
+      poll_once(lock, std::min(deadline, boot_clock::now() + waiting_hook::interval));
+      if (!waiting_hook::go_on()) {
+        return fail(why, "interrupted", std::make_error_code(std::errc::operation_canceled));
+      }
+    }
     if (l->is_refused_greeting() && !std::exchange(plain_, true)) continue;
     if (settled() && !l->is_over()) return {};
     const bool silent = l->is_connected();
@@ -361,22 +379,22 @@ void tcp_exchange::start(std::span<call* const> calls) {
   if (driven_ && options_.per_call) wake_driver();
 }
 
-void tcp_exchange::wait(call& c) {
-  std::unique_lock lock{mutex_};
-  wait_in(lock, c);
-}
+void tcp_exchange::wait(call& c) { wait_until(c, time_point::max()); }
 
-void tcp_exchange::wait_in(std::unique_lock<std::mutex>& lock, call& c) {
+void tcp_exchange::wait_until(call& c, time_point until) {
+  std::unique_lock lock{mutex_};
   while (!c.done()) {
-    if (driven_) {
-      sleep(lock, c, boot_clock::now());
-      continue;
-    }
-    if (c.deadline != time_point::max() && boot_clock::now() >= c.deadline) {
+    const time_point now = boot_clock::now();
+    if (now >= until) break;
+    if (now >= c.deadline && !driven_) {
       give_up(c, status::timeout);
       break;
     }
-    poll_once(lock, c.deadline);
+    if (driven_) {
+      sleep(lock, c, until);
+    } else if (!poll_once(lock, std::min(c.deadline, until)) && until != time_point::max()) {
+      break;
+    }
   }
   hand_over();
 }
@@ -466,8 +484,8 @@ tcp_exchange::lane_ptr tcp_exchange::usable_lane() {
   return lanes_.back();
 }
 
-/// Polls once, for everybody. In the mutex, and without it while it sleeps.
-void tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point until) {
+/// Polls once, for everybody. In the mutex, and without it while it sleeps. Returns false if a signal ended that.
+bool tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point until) {
   tidy();
   polled_.clear();
   polled_lanes_.clear();
@@ -485,6 +503,7 @@ void tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point unti
   driven_ = true;
   lock.unlock();
   const int ready = ::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), milliseconds);
+  const bool interrupted = ready < 0 && errno == EINTR;
   lock.lock();
   driven_ = false;
   if (ready > 0 && polled_[0].revents != 0) {
@@ -497,22 +516,25 @@ void tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point unti
     if (ready == 0) l.expire(boot_clock::now());
   }
   polled_lanes_.clear();
+  return !interrupted;
 }
 
-void tcp_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now) {
+void tcp_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until) {
+  const time_point now = boot_clock::now();
   if (now >= c.deadline) return give_up(c, status::timeout);
   sleeper me{&c, {}};
   sleepers_.push_back(&me);
-  me.wake.wait_for(lock, until_then(c.deadline, now));
+  me.wake.wait_for(lock, until_then(std::min(c.deadline, until), now));
   std::erase(sleepers_, &me);
 }
 
 void tcp_exchange::give_up(call& c, std::error_code why) {
-  for (const auto& l : lanes_) {
-    if (!l->forget(c)) continue;
-    if (options_.per_call) l->end(why);
-    break;
+  bool found = false;
+  for (std::size_t i = 0; i < lanes_.size() && !found; ++i) {
+    found = lanes_[i]->forget(c);
+    if (found && options_.per_call) lanes_[i]->end(why);
   }
+  for (std::size_t i = 0; i < flows_.size() && !found; ++i) found = flows_[i]->forget(c);
   c.error = why;
   on_done(c);
 }

@@ -51,6 +51,20 @@ void connection::become_peer(link_id link) {
   if (other_end().kind() != scheme::unix_socket) set_options(descriptor(), peer_liveness);
 }
 
+std::size_t connection::on_input(std::span<const std::byte> input) {
+  const auto frame = wire::read_frame(input, site().bounds());
+  if (frame.state == wire::frame_state::incomplete) {
+    if (!expects()) expect_by(site().now() + site().wait().frame);
+    return 0;
+  }
+  if (frame.state != wire::frame_state::complete) {
+    on_bad_frame(frame.state, frame.header);
+    return 0;
+  }
+  on_frame(frame.header, frame.payload);
+  return frame.size;
+}
+
 void connection::on_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
   if (!version_) version_ = header.version;
   if (header.version != *version_) return refuse(status::protocol_error, "a frame of another version");
@@ -115,7 +129,7 @@ void connection::refuse(status code, const std::string& why) {
 }
 
 bool connection::become_application() {
-  id_ = core_.add_application(*this);
+  id_ = core_.add_application(*this, other_end().principal());
   if (id_ == 0) {
     refuse(status::resource_limit, "too many connections");
     return false;

@@ -10,18 +10,20 @@
 #include <string>
 #include <vector>
 
+#include "net/application.hpp"
 #include "net/transport.hpp"
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/peer_message.hpp"
 #include "wire/forge.hpp"
+#include "wire/frame.hpp"
 
 namespace qkd004::net {
 
 class site_core;
 
 /// Answers are sent in the order of the requests: one that is there early is kept, encoded, until its turn.
-class connection final : public transport {
+class connection final : public transport, public application {
  public:
   connection(std::shared_ptr<site_core> core, channel c);
   /// One that this site made, to the peer of that link; the core hears of it when it is open.
@@ -32,14 +34,13 @@ class connection final : public transport {
 
   /// \name From the key manager: nothing here calls it
   ///@{
-  void answer(std::uint64_t ticket, const open_connect_response& r);
-  void answer(std::uint64_t ticket, const get_key_response& r);
-  void answer(std::uint64_t ticket, const close_response& r);
-  void answer(std::uint64_t ticket, const get_keys_response& r);
-  void answer(std::uint64_t ticket, const wait_peer_response& r);
-  void answer(std::uint64_t ticket, const acknowledge_response& r);
-  /// Of a subscription: outside the order of replies.
-  void deliver(const key_stream_id& stream, const get_keys_response& r);
+  void answer(std::uint64_t ticket, const open_connect_response& r) override;
+  void answer(std::uint64_t ticket, const get_key_response& r) override;
+  void answer(std::uint64_t ticket, const close_response& r) override;
+  void answer(std::uint64_t ticket, const get_keys_response& r) override;
+  void answer(std::uint64_t ticket, const wait_peer_response& r) override;
+  void answer(std::uint64_t ticket, const acknowledge_response& r) override;
+  void deliver(const key_stream_id& stream, const get_keys_response& r) override;
   void send(const peer::message& m);
   ///@}
 
@@ -63,11 +64,12 @@ class connection final : public transport {
 
   void on_open() override;
   void on_refused(const std::string& why) override;
-  void on_frame(const wire::frame_header& header, std::span<const std::byte> payload) override;
-  void on_bad_frame(wire::frame_state state, const wire::frame_header& header) override;
+  [[nodiscard]] std::size_t on_input(std::span<const std::byte> input) override;
   [[nodiscard]] bool has_room() const override;
   void on_end(const std::string& why) override;
 
+  void on_frame(const wire::frame_header& header, std::span<const std::byte> payload);
+  void on_bad_frame(wire::frame_state state, const wire::frame_header& header);
   [[nodiscard]] bool speaks_qubip() const noexcept { return version_ == wire::qubip_version; }
   [[nodiscard]] bool become_application();
   void on_hello(std::span<const std::byte> payload);

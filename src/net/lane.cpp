@@ -168,7 +168,7 @@ void lane::flush() {
 bool lane::forget(const call& c) noexcept {
   for (std::size_t i = first_; i < queue_.size(); ++i) {
     if (queue_[i].asked != &c) continue;
-    queue_[i].asked = nullptr;
+    give_place(queue_[i]);
     return true;
   }
   return false;
@@ -182,11 +182,18 @@ void lane::expire(time_point now) {
   for (std::size_t i = first_; i < queue_.size(); ++i) {
     if (queue_[i].asked == nullptr) continue;
     if (queue_[i].asked->deadline <= now) {
-      done(*std::exchange(queue_[i].asked, nullptr), status::timeout);
-    } else {
-      earliest_ = std::min(earliest_, queue_[i].asked->deadline);
+      call& late = *queue_[i].asked;
+      give_place(queue_[i]);
+      done(late, status::timeout);
     }
+    if (queue_[i].asked != nullptr) earliest_ = std::min(earliest_, queue_[i].asked->deadline);
   }
+}
+
+/// To its heir, if it has one.
+void lane::give_place(expected& e) noexcept {
+  e.asked = e.asked->inherit();
+  if (e.asked != nullptr) earliest_ = std::min(earliest_, e.asked->deadline);
 }
 
 void lane::end(std::error_code why) {

@@ -72,7 +72,8 @@ class lane {
   /// Sends what was appended, as far as it goes.
   void flush();
 
-  /// Nobody waits for the answer any more. Returns whether the call was in flight here.
+  /// The answer is the call's heir's, if it has one; else nobody waits for it any more. Returns whether the call was in
+  /// flight here.
   [[nodiscard]] bool forget(const call& c) noexcept;
   /// Calls whose deadline has passed are done, with status::timeout.
   void expire(time_point now);
@@ -114,6 +115,7 @@ class lane {
     call* asked;  ///< null: its answer is dropped
     question what;
   };
+  void give_place(expected& e) noexcept;
 
   void connect_next(std::error_code last);
   void on_connected();

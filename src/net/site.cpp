@@ -20,6 +20,8 @@ result<void> site::start(std::string* why) { return state_->core->start(why); }
 
 void site::stop() { state_->core->stop(); }
 
+result<void> site::add(http::resource what) { return state_->core->add(std::move(what)); }
+
 std::vector<std::string> site::addresses() const { return state_->core->addresses(); }
 
 key_service& site::service() noexcept { return state_->core->service(); }

@@ -15,6 +15,7 @@
 
 #include "net/access.hpp"
 #include "net/address.hpp"
+#include "net/http/server_connection.hpp"
 #include "qkd004/random.hpp"
 #include "qkd004/self_link.hpp"
 #include "wire/peer.hpp"
@@ -190,6 +191,7 @@ result<void> site_core::listen(const std::string& uri, std::string* why) {
 
   auto l = std::make_shared<listener>(context());
   l->kind = address->kind;
+  l->spoken = address->spoken;
   const endpoint& where = endpoints->front();
   std::error_code error;
   l->acceptor.open(where.protocol(), error);
@@ -247,7 +249,7 @@ void site_core::close(listener& l) const {
 std::string site_core::uri_of(const listener& l) const {
   std::error_code error;
   const auto where = l.acceptor.local_endpoint(error);
-  return error ? std::string{} : to_uri(where, l.kind);
+  return error ? std::string{} : to_uri(where, l.kind, l.spoken);
 }
 
 std::size_t site_core::most_transports() const noexcept {
@@ -266,8 +268,11 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
       if (!error) {
         if (std::exchange(l->starved, false)) self->log(log_level::info, "accepts connections again");
         // from here on it is read and written by hand, and watched in batches
-        channel c{socket.release(), l->kind};
-        if (l->kind != scheme::tls || c.accept(*self->tls_)) {
+        channel c{socket.release(), l->kind, l->spoken};
+        if (l->kind == scheme::tls && !c.accept(*self->tls_)) return self->accept(l);
+        if (l->spoken == protocol::http) {
+          std::make_shared<http::server_connection>(self, std::move(c))->open();
+        } else {
           std::make_shared<connection>(self, std::move(c))->open();
         }
       } else if (error != asio::error::connection_aborted && error != asio::error::operation_aborted) {
@@ -306,11 +311,16 @@ void site_core::on_drop(const transport& which, const std::string& why) {
 
 // --- Applications ---
 
-connection_id site_core::add_application(connection& c) {
+result<void> site_core::add(http::resource what) {
+  const std::lock_guard lock{mutex_};
+  return http_.resources().add(std::move(what));
+}
+
+connection_id site_core::add_application(application& a, std::string principal) {
   if (application_count_ >= bounds().max_connections) return 0;
-  const connection_id id = service_->connect(c.other_end().principal());
+  const connection_id id = service_->connect(std::move(principal));
   if (id >= applications_.size()) applications_.resize(id + 1, nullptr);
-  applications_[id] = &c;
+  applications_[id] = &a;
   ++application_count_;
   return id;
 }
@@ -339,6 +349,9 @@ result<void> site_core::add_peer(const peer_options& p, std::string* why) {
   if (dials(options_.manager.node, p.link.peer)) {
     const auto address = parse_address(p.address, why);
     if (!address) return address.error();
+    if (address->spoken == protocol::http) {
+      return fail(why, name + ": key managers do not speak HTTP with one another", status::invalid_argument);
+    }
     if (is_tls_only(p) && address->kind != scheme::tls) {
       return fail(why, name + " is believed over TLS only: its address has to be qkd004s://",
                   status::invalid_argument);

@@ -15,8 +15,10 @@
 #include <string_view>
 #include <vector>
 
+#include "net/application.hpp"
 #include "net/connection.hpp"
 #include "net/dialer.hpp"
+#include "net/http/service.hpp"
 #include "net/turn.hpp"
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
@@ -24,7 +26,7 @@
 
 namespace qkd004::net {
 
-/// Threads: start(), stop() and addresses() any; the rest inside turns.
+/// Threads: start(), stop(), add() and addresses() any; the rest inside turns.
 class site_core final : public turns, private key_manager::events {
  public:
   site_core(asio::io_context& context, site_options options);
@@ -38,11 +40,14 @@ class site_core final : public turns, private key_manager::events {
   [[nodiscard]] key_manager& manager() noexcept { return *manager_; }
   [[nodiscard]] const site_options& options() const noexcept { return options_; }
   void log(log_level level, std::string line) const;
+  /// What the HTTP listeners serve.
+  [[nodiscard]] http::service& http() noexcept { return http_; }
+  [[nodiscard]] result<void> add(http::resource what);
 
   /// \name From connections
   ///@{
   /// A new application, or 0 with limits::max_connections of them.
-  [[nodiscard]] connection_id add_application(connection& c);
+  [[nodiscard]] connection_id add_application(application& a, std::string principal);
   void remove_application(connection_id id);
   /// A peer introduces itself on a connection that it made.
   void welcome(connection& c, std::span<const std::byte> hello);
@@ -58,6 +63,7 @@ class site_core final : public turns, private key_manager::events {
     explicit listener(asio::io_context& context) : acceptor{context}, pause{context} {}
     asio::basic_socket_acceptor<stream_protocol> acceptor;
     scheme kind = scheme::plain;
+    protocol spoken = protocol::frames;
     std::string path;  ///< the file of a Unix socket, which is removed in the end if it is still this one's
     dev_t device = 0;
     ino_t inode = 0;
@@ -123,8 +129,9 @@ class site_core final : public turns, private key_manager::events {
   std::unique_ptr<key_service> service_;
   std::shared_ptr<const tls_context> tls_;  ///< null: no TLS
   key_manager* manager_ = nullptr;          ///< the service; null with a self_link
+  http::service http_;
   std::vector<std::shared_ptr<listener>> listeners_;
-  std::vector<connection*> applications_;  ///< by connection_id
+  std::vector<application*> applications_;  ///< by connection_id
   std::size_t application_count_ = 0;
   std::vector<peer_state> peers_;  ///< by link_id
   asio::steady_timer alarm_;

@@ -118,6 +118,7 @@ void transport::on_readable() {
     read_deadline_ = time_point::max();
   }
   take({scratch.data(), got.count});
+  if (wipes_input_) wipe(scratch.data(), got.count);
 }
 
 void transport::take(std::span<const std::byte> input) {
@@ -131,33 +132,30 @@ void transport::take(std::span<const std::byte> input) {
   }
   if (held_.empty()) {
     // nothing is kept for a connection that is idle
-    if (held_.capacity() != 0) std::vector<std::byte>{}.swap(held_);
-    read_deadline_ = time_point::max();
+    if (held_.capacity() != 0) wiped_octets{}.swap(held_);
+    read_deadline_ = rests_until();
+    site_->watch(read_deadline_);
   }
 }
 
-/// Hands over complete frames while there is room. Returns how many octets they had.
+/// Hands over what came while there is room. Returns how many octets were used.
 std::size_t transport::parse(std::span<const std::byte> input) {
   std::size_t used = 0;
-  while (step_ == step::open && !failed_ && may_read()) {
-    const auto frame = wire::read_frame(input.subspan(used), site_->bounds());
-    if (frame.state == wire::frame_state::incomplete) {
-      if (used < input.size() && read_deadline_ == time_point::max()) {
-        read_deadline_ = site_->now() + site_->wait().frame;
-        site_->watch(read_deadline_);
-      }
-      break;
-    }
-    if (frame.state != wire::frame_state::complete) {
-      on_bad_frame(frame.state, frame.header);
-      break;
-    }
-    used += frame.size;
+  while (step_ == step::open && !failed_ && used < input.size() && may_read()) {
+    const std::size_t size = on_input(input.subspan(used));
+    if (size == 0) break;
+    used += size;
     read_deadline_ = time_point::max();
-    on_frame(frame.header, frame.payload);
   }
   // what comes behind the end of the conversation is not looked at
   return step_ == step::open && !failed_ ? used : input.size();
+}
+
+void transport::on_late() { drop(silent_ ? "has not said anything" : "has not completed its frame"); }
+
+void transport::drop(const std::string& why) {
+  site_->on_drop(*this, why);
+  fail(why);
 }
 
 /// What peers say is always read: two that waited for each other to read first would wait for ever.

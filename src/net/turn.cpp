@@ -34,6 +34,8 @@ turns::turns(asio::io_context& context, secret_arena arena, const limits& bounds
 
 turns::~turns() = default;
 
+thread_local const turns* turns::current_ = nullptr;
+
 void turns::end_of_turn() {
   do {
     settle_all();
@@ -135,7 +137,8 @@ void turns::watch(time_point deadline) {
   if (sweeping_ || deadline == time_point::max()) return;
   sweeping_ = true;
   // coarse on purpose: one timer for all connections, which runs only while one of them has a deadline
-  const auto shortest = std::min({wait_.silence, wait_.frame, wait_.unsent, wait_.linger, wait_.handshake});
+  const auto shortest = std::min({wait_.silence, wait_.frame, wait_.unsent, wait_.linger, wait_.handshake,
+                                  wait_.http_head, wait_.http_body, wait_.http_idle});
   sweeper_.expires_after(
       std::clamp(shortest / 4, std::chrono::milliseconds{5}, std::chrono::milliseconds{1'000}));
   sweeper_.async_wait([self = shared_from_this()](const std::error_code& error) {
@@ -151,13 +154,13 @@ void turns::sweep() {
   for (const auto& [t, owner] : transports_) {
     if (t->step_ == transport::step::closed || t->failed_) continue;
     if (t->write_deadline_ <= now_ || t->read_deadline_ <= now_) {
-      if (t->step_ <= transport::step::open) {
-        const char* const why = t->step_ == transport::step::securing ? "has not finished its handshake"
-                                : t->write_deadline_ <= now_          ? "does not read its answers"
-                                : t->silent_                          ? "has not said anything"
-                                                                      : "has not completed its frame";
-        on_drop(*t, why);
-        t->fail(why);
+      if (t->step_ == transport::step::securing) {
+        t->drop("has not finished its handshake");
+      } else if (t->step_ == transport::step::open && t->write_deadline_ <= now_) {
+        t->drop("does not read its answers");
+      } else if (t->step_ == transport::step::open) {
+        t->read_deadline_ = time_point::max();
+        t->on_late();
       } else {
         t->fail({});
       }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
 #include <chrono>
@@ -12,6 +13,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "net/readiness.hpp"
@@ -38,9 +40,20 @@ class turns : public std::enable_shared_from_this<turns> {
   template <class Body>
   void run(const Body& body) {
     const std::lock_guard lock{mutex_};
+    current_ = this;
     now_ = boot_clock::now();
     body();
     end_of_turn();
+    current_ = nullptr;
+  }
+
+  /// Runs `body` in the turn that this thread is in, or soon in one of its own.
+  template <class Body>
+  void join(Body body) {
+    if (current_ == this) return body();
+    asio::post(context_, [self = shared_from_this(), body = std::move(body)]() mutable {
+      self->run([&body] { body(); });
+    });
   }
 
   [[nodiscard]] asio::io_context& context() noexcept { return context_; }
@@ -65,6 +78,8 @@ class turns : public std::enable_shared_from_this<turns> {
   std::mutex mutex_;
 
  private:
+  static thread_local const turns* current_;  ///< whose turn this thread is in
+
   friend class transport;
 
   void end_of_turn();

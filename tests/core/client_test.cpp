@@ -341,10 +341,12 @@ class eager_exchange final : public exchange {
     class flow final : public key_flow {
      public:
       explicit flow(std::uint64_t next) : next_{next} {}
-      taken take(std::span<std::byte> out, std::span<key_metadata>, time_point) override {
+      taken take(std::span<std::byte> out, std::span<key_metadata>) override {
         std::memset(out.data(), static_cast<int>(next_), 32);
         return {{}, next_++, 1};
       }
+      void await(call& c) override { c.complete(); }
+      void stop() override {}
       std::uint64_t position() override { return next_; }
 
      private:

@@ -17,6 +17,7 @@
 #include "qkd004/key_service.hpp"
 #include "qkd004/key_source.hpp"
 #include "qkd004/net/access.hpp"
+#include "qkd004/net/http.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
@@ -44,15 +45,19 @@ struct site_timeouts {
   std::chrono::milliseconds linger{1'000};      ///< after the last frame, for its close
   std::chrono::milliseconds dial{5'000};        ///< for a connection to a peer
   std::chrono::milliseconds handshake{10'000};  ///< for all of TLS's handshake
+  std::chrono::milliseconds http_head{5'000};   ///< for the rest of a head that has begun
+  std::chrono::milliseconds http_body{10'000};  ///< for the body behind it
+  std::chrono::milliseconds http_idle{60'000};  ///< between an answer and the next request
 };
 
 struct site_options {
   key_manager::options manager;
   secret_options memory;  ///< where every key of this site lives
-  /// URIs: `qkd004://host:port` (plain TCP), `qkd004s://host:port` (TLS), `unix:/path`; port 0 takes a free one, see
-  /// site::addresses(). The file of a Unix socket that nobody listens on any more is replaced.
+  /// URIs: `qkd004://host:port` (plain TCP), `qkd004s://host:port` (TLS), `unix:/path`, `http://host:port` and
+  /// `https://host:port` (the same calls as REST, and resources); port 0 takes a free one, see site::addresses(). What
+  /// holds for plain TCP and TLS holds for HTTP and HTTPS. The file of a Unix socket that nobody listens on any more is replaced.
   std::vector<std::string> listen;
-  bool allow_insecure = false;  ///< plain TCP off loopback
+  bool allow_insecure = false;  ///< plain TCP off loopback, and any Host in plain HTTP
   unsigned unix_mode = 0600;    ///< permissions of the files of Unix sockets: who may connect there
   /// For `qkd004s:`, listeners and peers. The certificate is shown to applications, as a server, and to peers that this
   /// site dials, as a client.
@@ -101,6 +106,11 @@ class site {
 
   /// Answers what waits, closes every connection and wipes all key. The io_context runs out of work afterwards.
   void stop();
+
+  /// Serves this on the HTTP listeners, too. One of the same method and path takes the place of the one before; paths
+  /// below `/qkd004/` and `/openapi.json` are the site's own, and invalid_argument, as are paths that are none and
+  /// methods that are not listed. Threads: any, but for those inside of a call of the site's.
+  [[nodiscard]] result<void> add(http::resource what);
 
   /// The listeners as URIs, with the ports they really have.
   [[nodiscard]] std::vector<std::string> addresses() const;
