@@ -33,7 +33,7 @@ PACKAGES = [
     ("Asio", r"asio(/|\.hpp)", ["src/", "include/qkd004/net/", "capi/", "bindings/python/"]),
     ("OpenSSL", r"openssl/", ["src/"]),
     ("fmt", r"fmt/", ["src/"]),
-    ("simdjson", r"simdjson", ["src/"]),
+    ("simdjson", r"simdjson", ["src/wire/", "src/conformance/"]),
     ("CLI11", r"CLI/", ["src/cli/"]),
     ("toml++", r"toml(\+\+/|\.hpp)", ["src/serve/"]),
     ("pybind11", r"pybind11/", ["bindings/python/"]),

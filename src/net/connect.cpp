@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "net/address.hpp"
+#include "net/http/exchange.hpp"
 #include "net/lane.hpp"
 #include "qkd004/waiting.hpp"
 #include "wire/extension.hpp"
@@ -578,9 +579,10 @@ result<std::shared_ptr<exchange>> connect(std::string_view uri, const secret_are
     if (!read) return read.error();
     tls = std::move(*read);
   } else if (!options.server.empty()) {
-    return fail(why, "only a server at qkd004s:// can show that it is " + options.server,
+    return fail(why, "only a server at qkd004s:// or https:// can show that it is " + options.server,
                 status::invalid_argument);
   }
+  if (address->spoken == protocol::http) return http::connect(*address, std::move(tls), arena, options, why);
   auto made = std::make_shared<tcp_exchange>(*address, std::move(tls), arena, options);
   if (const auto opened = made->open(why); !opened) return opened.error();
   return std::shared_ptr<exchange>{std::move(made)};

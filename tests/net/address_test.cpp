@@ -35,7 +35,9 @@ TEST_CASE("address: names what is wrong when it is no address of ours") {
                                 "qkd004://[::1]1",
                                 "qkd004://a@h:1",
                                 "qkd004://h/path",
-                                "http://h:1",
+                                "ftp://h:1",
+                                "http://h/path",
+                                "https:h",
                                 "qkd004s://h:x",
                                 "qkd004s:h",
                                 "qkd004s://",
@@ -52,6 +54,20 @@ TEST_CASE("address: names what is wrong when it is no address of ours") {
     CHECK(address.error() == std::errc::invalid_argument);
     CHECK_FALSE(why.empty());
   }
+}
+
+TEST_CASE("address: HTTP is TCP and HTTPS is TLS, with the ports that are theirs") {
+  const auto plain = parse_address("http://h");
+  REQUIRE(plain);
+  CHECK(plain->kind == scheme::plain);
+  CHECK(plain->spoken == protocol::http);
+  CHECK(plain->port == 80);
+  const auto secure = parse_address("https://[::1]");
+  REQUIRE(secure);
+  CHECK(secure->kind == scheme::tls);
+  CHECK(secure->spoken == protocol::http);
+  CHECK(secure->port == 443);
+  CHECK(parse_address("qkd004://h")->spoken == protocol::frames);
 }
 
 TEST_CASE("address: reads what carries the frames from its scheme") {

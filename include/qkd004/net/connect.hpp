@@ -27,8 +27,9 @@ struct connect_options {
       server;  ///< SAN URI that the server's certificate must have; empty: it must name the URI's host
 };
 
-/// Connects to `qkd004://host:port` (TCP), `qkd004s://host:port` (TLS; port 25575 if none is given) or `unix:/path`, and
-/// says HELLO; a server that refuses the first one is spoken to in plain 004 from then on.
+/// Connects to `qkd004://host:port` (TCP), `qkd004s://host:port` (TLS; port 25575 if none is given), `unix:/path`,
+/// `http://host:port` or `https://host:port` (the same calls as REST; what is said of TCP and TLS holds; a server that
+/// does not serve them is std::errc::operation_not_supported; keys do not come unasked), and says HELLO; a server that refuses the first one is spoken to in plain 004 from then on.
 /// The exchange has no thread: its callers drive it in exchange::wait(). A broken connection is made again at the
 /// next call (a name is then looked up again, which may block); a call that was in flight completes with the error,
 /// mostly std::errc::connection_reset. A server that speaks nonsense is protocol_error; a full arena, or more than

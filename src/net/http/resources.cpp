@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "net/http/openapi.hpp"
 #include "net/http/syntax.hpp"
 
 namespace qkd004::net::http {
@@ -18,17 +19,43 @@ bool is_path(std::string_view path) noexcept {
          path.find_first_of("?# ") == std::string_view::npos && path.size() <= syntax_limits::target;
 }
 
+/// The site's own.
+constexpr std::string_view own_root = "/qkd004/";
+constexpr std::string_view openapi_path = "/openapi.json";
+
+bool is_own(std::string_view path) noexcept { return path.starts_with(own_root) || path == openapi_path; }
+
 }  // namespace
+
+resources::resources() {
+  const auto own = [this](std::string method, std::string path, call_004 call) {
+    resource r;
+    r.method = std::move(method);
+    r.path = "/qkd004/v2/" + std::move(path);
+    all_.push_back(std::make_unique<entry>(entry{std::move(r), call}));
+  };
+  own("POST", "get_key", call_004::get_key);
+  own("POST", "open_connect", call_004::open_connect);
+  own("POST", "close", call_004::close);
+  own("POST", "wait_peer", call_004::wait_peer);
+  own("POST", "acknowledge", call_004::acknowledge);
+  own("GET", "streams", call_004::streams);
+  own("GET", "capabilities", call_004::capabilities);
+  resource description{"GET", std::string{openapi_path}, [](const request&, answer a) {
+                         a.send({200, "application/json", std::string{openapi_json()}});
+                       }};
+  all_.push_back(std::make_unique<entry>(entry{std::move(description), call_004::none}));
+}
 
 result<void> resources::add(resource what) {
   if (std::find(methods.begin(), methods.end(), what.method) == methods.end() || !is_path(what.path) ||
-      !what.serve) {
+      is_own(what.path) || !what.serve) {
     return status::invalid_argument;
   }
-  const auto same = std::find_if(all_.begin(), all_.end(), [&](const auto& r) {
-    return r->method == what.method && r->path == what.path;
+  const auto same = std::find_if(all_.begin(), all_.end(), [&](const auto& e) {
+    return e->what.method == what.method && e->what.path == what.path;
   });
-  auto made = std::make_shared<const resource>(std::move(what));
+  auto made = std::make_unique<entry>(entry{std::move(what), call_004::none});
   if (same != all_.end()) {
     *same = std::move(made);
   } else {
@@ -49,12 +76,12 @@ std::size_t resources::fit(const resource& r, std::string_view path) noexcept {
 resources::found resources::find(std::string_view method, std::string_view path) const {
   found f;
   std::size_t best = 0;
-  for (const auto& r : all_) {
-    const std::size_t fits = fit(*r, path);
+  for (const auto& e : all_) {
+    const std::size_t fits = fit(e->what, path);
     f.is_path = f.is_path || fits > 0;
-    if (r->method != method || fits <= best) continue;
+    if (fits <= best || e->what.method != method) continue;
     best = fits;
-    f.serves = r;
+    f.serves = e.get();
   }
   return f;
 }
@@ -62,7 +89,7 @@ resources::found resources::find(std::string_view method, std::string_view path)
 std::string resources::allowed(std::string_view path) const {
   std::string list;
   for (const auto method : methods) {
-    if (!find(method, path).serves) continue;
+    if (find(method, path).serves == nullptr) continue;
     list += std::string{method} + ", ";
     if (method == "GET") list += "HEAD, ";
   }

@@ -60,7 +60,7 @@ std::size_t server_connection::on_input(std::span<const std::byte> input) {
 
   if (!is_host_of_ours(head)) return refuse(421, "a Host that is not this one");
   const auto found = core_.http().resources().find(head.method == "HEAD" ? "GET" : head.method, head.path);
-  const std::size_t limit = found.serves ? found.serves->max_body : resource{}.max_body;
+  const std::size_t limit = found.serves != nullptr ? found.serves->what.max_body : resource{}.max_body;
   if (head.body == framing::length && head.length > limit) return refuse(413, "a body that is too large");
   if (!std::exchange(has_head_, true)) expect_by(time_point::max());  // the body has a time of its own
   const auto behind = input.subspan(r.size);
@@ -125,7 +125,10 @@ bool server_connection::is_host_of_ours(const request_head& head) const {
 void server_connection::serve(const request_head& head, std::span<const std::byte> body,
                               const resources::found& found) {
   const std::uint64_t ticket = expect(head);
-  if (found.serves) return ask(head, body, *found.serves);
+  if (found.serves != nullptr && found.serves->call != call_004::none) {
+    return ask_004(head, body, found.serves->call);
+  }
+  if (found.serves != nullptr) return ask(head, body, found.serves->what);
   if (std::find(methods.begin(), methods.end(), head.method) == methods.end()) {
     return write(ticket, problem(501, "a method that is unknown"));
   }
@@ -156,7 +159,7 @@ void server_connection::ask(const request_head& head, std::span<const std::byte>
   asked.remote = remote();
   std::shared_ptr<detail::answering> me{shared_from_this(), this};
   try {
-    what.serve(asked, answer{{me, ticket}});
+    what.serve(asked, http::answer{{me, ticket}});
   } catch (const std::exception& error) {
     core_.log(log_level::error, fmt::format("{} {}: {}", what.method, what.path, error.what()));
   }
@@ -193,6 +196,7 @@ void server_connection::on_end(const std::string&) {
   first_ = 0;
   chunks_.reset();
   count_early(0);
+  if (id_ != 0) core_.remove_application(std::exchange(id_, 0));
 }
 
 // --- Answers ---

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/application.hpp"
 #include "net/http/resources.hpp"
 #include "net/http/syntax.hpp"
 #include "net/transport.hpp"
@@ -25,9 +26,20 @@ namespace qkd004::net::http {
 
 /// An answer that is there before its turn is kept, as the octets that it will be.
 /// Threads: those of `answering` any; the rest inside the turns of its site.
-class server_connection final : public transport, public detail::answering {
+class server_connection final : public transport, public application, public detail::answering {
  public:
   server_connection(std::shared_ptr<site_core> core, channel c);
+
+  /// \name From the key manager
+  ///@{
+  void answer(std::uint64_t ticket, const open_connect_response& r) override;
+  void answer(std::uint64_t ticket, const get_key_response& r) override;
+  void answer(std::uint64_t ticket, const close_response& r) override;
+  void answer(std::uint64_t ticket, const get_keys_response& r) override;
+  void answer(std::uint64_t ticket, const wait_peer_response& r) override;
+  void answer(std::uint64_t ticket, const acknowledge_response& r) override;
+  void deliver(const key_stream_id&, const get_keys_response&) override {}  // nothing subscribes here
+  ///@}
 
   /// \name From resources
   ///@{
@@ -43,9 +55,10 @@ class server_connection final : public transport, public detail::answering {
   struct outstanding {
     bool is_head = false;  ///< HEAD: the answer has no body
     bool is_1_0 = false;
-    bool is_last = false;    ///< the connection ends behind its answer
-    bool is_stream = false;  ///< its answer has begun and goes on
-    bool is_done = false;    ///< its answer is in `reply`, whole
+    bool is_last = false;             ///< the connection ends behind its answer
+    bool is_stream = false;           ///< its answer has begun and goes on
+    bool is_done = false;             ///< its answer is in `reply`, whole
+    std::uint32_t metadata_size = 0;  ///< of GET_KEY
     std::unique_ptr<wire::out_buffer> reply;
   };
 
@@ -64,6 +77,20 @@ class server_connection final : public transport, public detail::answering {
   void serve(const request_head& head, std::span<const std::byte> body, const resources::found& found);
   void ask(const request_head& head, std::span<const std::byte> body, const resource& what);
 
+  // the binding of 004
+  void ask_004(const request_head& head, std::span<const std::byte> body, call_004 what);
+  [[nodiscard]] bool become_application(std::uint64_t ticket);
+  void ask_get_key(std::uint64_t ticket, std::span<const std::byte> body);
+  void report(std::uint64_t ticket, std::string_view query);
+  template <class Request, class Response>
+  void pass(std::uint64_t ticket, const result<Request>& request,
+            void (key_service::*call)(caller, const Request&, time_point));
+  void reject(std::uint64_t ticket, std::error_code why);
+  void write_status(std::uint64_t ticket, status s);
+  void write_json(std::uint64_t ticket, std::string text);
+  template <class... Said>
+  void write_sized(std::uint64_t ticket, std::size_t size, const Said&... what);
+
   std::uint64_t expect(const request_head& head);
   [[nodiscard]] outstanding* find(std::uint64_t ticket) noexcept;
   [[nodiscard]] bool is_first(std::uint64_t ticket) const noexcept { return ticket == next_reply_; }
@@ -78,6 +105,7 @@ class server_connection final : public transport, public detail::answering {
   [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size() - first_; }
 
   site_core& core_;
+  connection_id id_ = 0;        ///< of an application: once it has called the key manager
   bool closing_ = false;        ///< nothing more is read: one of the answers that are outstanding is the last
   bool has_head_ = false;       ///< of the request that has begun
   bool said_continue_ = false;  ///< to it
