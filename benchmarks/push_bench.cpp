@@ -105,7 +105,7 @@ struct other_device final : net::site_caller {
 
   void open(const key_stream_id& id) {
     here.site.join([this, id] {
-      who = {here.site.service().connect("other"), 0};
+      who = {here.site.service().connect(std::string{anonymous_principal}), 0};
       open_connect_request r{source_uri, destination_uri, {}, id};
       r.no_wait = true;
       here.site.service().open_connect(who, r, boot_clock::now());
@@ -123,7 +123,8 @@ struct other_device final : net::site_caller {
 
   using net::site_caller::answer;
   void answer(const caller&, const open_connect_response& r) override {
-    if (r.outcome != status::success) die("the other device cannot open the stream");
+    if (!is_answer(r.outcome, operation::open_connect))
+      die("the other device cannot open the stream: " + std::string{to_string(r.outcome)});
     stream = r.stream;
     epoch = r.epoch;
     asio::post(here.context, [this] { go_on(); });
@@ -274,6 +275,14 @@ int main() {
               rate.lowest, rate.highest);
   std::printf("processor: device %.1f us a key (%.1f to %.1f), key manager %.1f us a key (%.1f to %.1f)\n",
               device.median, device.lowest, device.highest, kms.median, kms.lowest, kms.highest);
+  // every key that was handed on was posted and acknowledged on its own
+  std::promise<std::uint64_t> told;
+  const std::uint64_t handed_on = ends.handed_on;
+  asio::post(device_a.context, [&] {
+    // what is acknowledged now may not have been heard of yet
+    told.set_value(device_a.device->report().at(0).acknowledged + 8);
+  });
+  if (told.get_future().get() < handed_on) die("keys came that were not posted");
   const auto report = mine->report();
   if (report.given_up != 0 || report.lost_here != 0) die("keys were lost");
   std::fflush(stdout);
