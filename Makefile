@@ -2,7 +2,7 @@
 #
 # Shorthands; the build itself is CMake's (CMakeLists.txt, CMakePresets.json).
 .DEFAULT_GOAL := help
-.PHONY: demo test bench format clean help
+.PHONY: demo test bench docs format clean help
 export NINJA_STATUS := [%f/%t]$() $()
 
 help: ## what there is
@@ -17,6 +17,7 @@ demo: ## build the program and show two sites distil key for two applications
 
 test: ## build and run all tests, also under sanitizers
 	@.ci/packages test
+	@.ci/docs
 	@.ci/test
 
 bench: ## build the benchmarks at -O2 and run them one after the other
@@ -26,6 +27,12 @@ bench: ## build the benchmarks at -O2 and run them one after the other
 	@cmake --build --preset release --target benchmarks
 	@for b in build/release/benchmarks/bench_*; do \
 	  if [ -f "$$b" ] && [ -x "$$b" ]; then echo "== $${b##*/}"; "$$b" || exit 1; fi; done
+
+docs: ## make the documentation site, build/docs/html
+	@.ci/packages docs
+	@.ci/docs
+	@docs/build.py
+	@echo "docs: build/docs/html/index.html"
 
 format: ## lay out the C++ sources by .clang-format
 	@.ci/packages format

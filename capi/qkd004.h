@@ -6,8 +6,10 @@
  *
  *  1. Results. A function that can fail returns int: a status of the standard or ours (0 and above, enum qkd004_status),
  *     or minus an errno (-ECONNREFUSED). 0 is success; so is QKD004_PEER_NOT_CONNECTED (1) of qkd004_open_connect() and
- *     of nothing else. After any other, outputs are as they were, unless a comment says what they hold.
- *     qkd004_last_error() has a sentence about the last failure of the calling thread. No text ever holds key.
+ *     of nothing else. After any other, outputs are as they were, unless a comment says what they hold; a buffer for key
+ *     may have been written to, and holds nothing to be used. qkd004_last_error() has a sentence about the last failure
+ *     of the calling thread. No text ever holds key. Any call may be QKD004_RESOURCE_LIMIT when memory is short, and -EIO
+ *     where the application's own code has thrown an exception into the library.
  *  2. Nothing is lost by a failure. A call that does not return 0 consumed no key: the same call can be made again.
  *  3. Handles. Objects are opaque. A function that makes one writes the handle only on success; it ends with the
  *     function that its comment names. A handle that is NULL, ended or of another kind gives -EBADF, as often as it is
@@ -17,15 +19,19 @@
  *     room is -ENOBUFS, `*size` then says what is needed, and nothing is consumed. A NULL buffer has room 0. More room
  *     than needed is fine, and stays untouched.
  *  5. Structs begin with struct_size, which the macros QKD004_..._INIT set. It says which version of the struct the
- *     caller was compiled with: a smaller one than the first version's, or a larger one with something in it that this
- *     library does not know, is QKD004_INVALID_ARGUMENT. A NULL where a struct of options is wanted means defaults.
+ *     caller was compiled with: a smaller one than the first version's, a larger one with something in it that this
+ *     library does not know (anything but zeros), or one above 65,536 is QKD004_INVALID_ARGUMENT. A NULL where a struct
+ *     of options is wanted means defaults.
  *  6. Strings are UTF-8 and end with NUL; they are copied before the function returns. Invalid UTF-8 is
  *     QKD004_INVALID_ARGUMENT. NULL where a string is needed too.
  *  7. Threads. Every function may be called from any thread, also on the same handle at the same time. Ending an object
- *     while another thread waits in a call on it is allowed: that call returns -ECANCELED.
- *  8. Callbacks are never called while a lock of this library is held. They must not throw or longjmp out, and must not end
- *     the object that calls them; they may make any other call. `destroy`, if there is one, is the last.
- *  9. fork. In the child every handle of the parent gives -EPERM: key must not be used at both sides of a fork.
+ *     while another thread waits in a call on it is allowed: that call returns -ECANCELED, and the end waits for it.
+ *  8. Callbacks must not throw or longjmp out: what a C++ one throws all the same is caught. They may make any call but
+ *     these, which would wait for their own return and are -EDEADLK: ending the object that calls them; and, from a key
+ *     source or a log, a call on the manager or server that has it, and on clients of that manager and their streams. An
+ *     object that was made calls `destroy`, if there is one, as its last; one that was not, never.
+ *  9. fork. In the child every handle of the parent gives -EPERM: key must not be used at both sides of a fork. The child
+ *     may make objects of its own.
  * 10. Nothing here is variadic, global or hidden: no call changes signal handlers, locale or the environment, and no
  *     exception leaves the library.
  *
@@ -103,9 +109,11 @@ typedef struct qkd004_key_stream_id {
   uint8_t octets[16];
 } qkd004_key_stream_id;
 
-/** 36 characters and NUL of 8-4-4-4-12 hexadecimal digits. */
+/** Octets of an id as text: 36 characters of 8-4-4-4-12 hexadecimal digits, and NUL. */
 #define QKD004_KEY_STREAM_ID_TEXT 37
+/** Writes an id as text, in lower case. */
 QKD004_API int qkd004_key_stream_id_format(const qkd004_key_stream_id *id, char text[QKD004_KEY_STREAM_ID_TEXT]);
+/** Reads an id, digits in either case. Returns QKD004_INVALID_ARGUMENT for any other text. */
 QKD004_API int qkd004_key_stream_id_parse(const char *text, qkd004_key_stream_id *id);
 
 /** QoS of OPEN_CONNECT (V2.1.1, table 2; D3). In a request 0 and "" mean: the key manager chooses. */
@@ -126,13 +134,19 @@ typedef struct qkd004_qos {
 /** Metadata of a key (V2.1.1, table 2; D14). */
 typedef struct qkd004_metadata {
   size_t struct_size;
-  uint32_t age_ms; /**< out: since the key became deliverable at this side */
+  uint32_t age_ms; /**< out: since the key became deliverable at this side; 0 where the key manager does not say */
   uint32_t hops;   /**< out: 0 is a direct link */
   char *buffer;    /**< in: where the JSON text goes; not terminated; NULL: not wanted */
   size_t size;     /**< in: octets there; out: octets written, or needed after QKD004_METADATA_SIZE_INSUFFICIENT */
 } qkd004_metadata;
 #define QKD004_METADATA_INIT \
   { sizeof(qkd004_metadata), 0, 0, NULL, 0 }
+
+/** Octets that hold the JSON text of any key: what a buffer must have, so that it is known to be enough before a key is
+ *  taken. There is text on streams whose QoS has a metadata_mimetype. */
+#define QKD004_METADATA_SIZE 36
+/** The same on streams that were opened with QKD004_VENDOR_METADATA. */
+#define QKD004_METADATA_VENDOR_SIZE 4096
 
 /** How far the key of a source may be trusted. */
 typedef enum qkd004_security {
@@ -152,6 +166,7 @@ typedef struct qkd004_v1_session qkd004_v1_session; /**< the key streams of one 
 
 /* --- Clients ------------------------------------------------------------------------------------------------------ */
 
+/** How a client connects, and whom it believes. */
 typedef struct qkd004_connect_options {
   size_t struct_size;
   uint32_t connect_timeout_ms; /**< 0: 5,000 */
@@ -179,10 +194,11 @@ QKD004_API int qkd004_connect(const char *uri, const qkd004_connect_options *opt
 /** How the client's streams at its site stand, or one of them (`id` not NULL), as a JSON object; not terminated. */
 QKD004_API int qkd004_client_report(qkd004_client *client, const qkd004_key_stream_id *id, char *json, size_t *size);
 
-/** Calls of this client that wait at this moment, those of its streams included, return -ECANCELED. */
+/** Calls of this client that wait at this moment, those of its streams included, return -ECANCELED. They consumed no
+ *  key. */
 QKD004_API int qkd004_client_cancel(qkd004_client *client);
 
-/** Ends the handle. Streams opened with it go on. */
+/** Ends the handle. Streams that were opened with it go on, and calls that wait in them. */
 QKD004_API int qkd004_client_close(qkd004_client *client);
 
 /* --- Key streams: the calls of V2.1.1 ----------------------------------------------------------------------------- */
@@ -193,8 +209,8 @@ QKD004_API int qkd004_client_close(qkd004_client *client);
 
 /**
  * OPEN_CONNECT. `qos`: in what is asked, out what the stream has, or with QKD004_QOS_NOT_MET a counter-proposal; NULL
- * for defaults. `id`: in NULL (all zeros) for a new stream or the id that the other end has told; out the stream's.
- * `flags`: QKD004_... or 0. The stream ends with qkd004_close() or qkd004_detach().
+ * for defaults. `id`: in NULL (all zeros) for a new stream or the id that the other end has told; out the stream's; a
+ * NULL pointer is a new stream, too. `flags`: QKD004_... or 0. The stream ends with qkd004_close() or qkd004_detach().
  * Returns 0; 1 (there is a stream, the peer application has yet to come); QKD004_QOS_NOT_MET, KSID_IN_USE,
  * NO_QKD_CONNECTION, TIMEOUT, INVALID_ARGUMENT, NOT_AUTHORIZED, RESOURCE_LIMIT, SHUTTING_DOWN; minus an errno.
  * Clause: GS QKD 004 V2.1.1, 6.1; D5, D8, D9.
@@ -220,7 +236,8 @@ QKD004_API int qkd004_try_next_key(qkd004_stream *stream, uint8_t *key, size_t *
 
 /**
  * The next keys, one after another, as many as follow without a gap and fit into `*size` octets; waits for the first
- * only. `first` (may be NULL) receives the index of the first, `count` how many there are.
+ * only. `first` receives the index of the first, `count` how many there are; both may be NULL. Behind `*size` octets the
+ * buffer may have been written to. As qkd004_get_key() otherwise.
  */
 QKD004_API int qkd004_get_keys(qkd004_stream *stream, uint8_t *keys, size_t *size, uint64_t *first, size_t *count);
 
@@ -241,7 +258,8 @@ QKD004_API int qkd004_stream_describe(qkd004_stream *stream, qkd004_key_stream_i
 QKD004_API int qkd004_stream_cancel(qkd004_stream *stream);
 
 /** CLOSE. What this side has not read is destroyed, the other side reads on what it has (D16). Ends the handle, unless
- *  the key manager could not be asked: then it may be called again. */
+ *  the key manager could not be asked (minus an errno, QKD004_TIMEOUT, PROTOCOL_ERROR, RESOURCE_LIMIT): then it may be
+ *  called again. Any other status is the key manager's answer, and the handle has ended. */
 QKD004_API int qkd004_close(qkd004_stream *stream);
 
 /** Ends the handle and lets the stream live on, for a program that comes back with its id. */
@@ -249,18 +267,21 @@ QKD004_API int qkd004_detach(qkd004_stream *stream);
 
 /* --- Key sources -------------------------------------------------------------------------------------------------- */
 
-/** Random octets handed to both ends inside this process; `rate_bps` 0: as fast as asked. Simulated, insecure. */
+/** Random octets handed to both ends inside this process; `rate_bps` 0: as fast as asked. Simulated, insecure. Ends with
+ *  qkd004_source_close(), as every source. */
 QKD004_API int qkd004_source_memory(uint64_t rate_bps, qkd004_source **first, qkd004_source **second);
 
 /** AES-256-CTR under a secret of 32 octets that both sites have. `secret_file`: mode 0600, 32 octets or 64 hexadecimal
- *  digits. For tests and load. */
+ *  digits. For tests and load. Returns -EACCES (others may read the file), QKD004_INVALID_ARGUMENT (what is in it), or
+ *  minus the errno of the file. */
 QKD004_API int qkd004_source_seeded(const char *secret_file, uint64_t rate_bps, qkd004_source **source);
 
+/** A key source that reads key from a file. */
 typedef struct qkd004_file_source_options {
   size_t struct_size;
   const char *path;          /**< the key file; both sites hold the same */
   const char *offset_path;   /**< where the offset is kept; NULL: path + ".offset" */
-  qkd004_security security;  /**< how far the key may be trusted: depends on who made the file */
+  int32_t security;          /**< qkd004_security: how far the key may be trusted, as who made the file knows */
   size_t block_bytes;        /**< octets of one block; 0: 4,096 */
   uint64_t rate_bps;         /**< bit/s; 0: as fast as asked */
   int allow_readable;        /**< not 0: go on when group or others have access to the file */
@@ -268,12 +289,18 @@ typedef struct qkd004_file_source_options {
 } qkd004_file_source_options;
 #define QKD004_FILE_SOURCE_OPTIONS_INIT \
   { sizeof(qkd004_file_source_options), NULL, NULL, QKD004_SIMULATED_INSECURE, 0, 0, 0, 0 }
+/** Key from a file. Returns -EACCES (others may read it), -EBUSY (another source has it), QKD004_INVALID_ARGUMENT (the
+ *  options, what is in the files), or minus the errno of a file. */
 QKD004_API int qkd004_source_file(const qkd004_file_source_options *options, qkd004_source **source);
 
+/** Which proof turns counts into a length of key: two decoys or one. See decoy_bb84.hpp. */
 typedef enum qkd004_proof { QKD004_LIM14 = 0, QKD004_W24 = 1 } qkd004_proof;
+/** How the simulated detections are drawn: one by one, or only how many of each kind there are, for loads. */
 typedef enum qkd004_sampling { QKD004_SAMPLE_EVENTS = 0, QKD004_SAMPLE_BLOCKS = 1 } qkd004_sampling;
+/** What the disclosure of reconciliation is counted as. See software_link.hpp. */
 typedef enum qkd004_leak_account { QKD004_ALICE_ONLY = 0, QKD004_BOTH_DIRECTIONS = 1 } qkd004_leak_account;
 
+/** A kind of pulse: how bright, how often. */
 typedef struct qkd004_intensity {
   double mean_photons;
   double probability;
@@ -283,7 +310,7 @@ typedef struct qkd004_intensity {
  *  whose defaults qkd004_software_link_defaults() fills in. Its key is simulated. */
 typedef struct qkd004_software_link_options {
   size_t struct_size;
-  qkd004_proof proof;
+  int32_t proof; /**< qkd004_proof */
   double km;
   double loss_db_per_km;
   double efficiency;
@@ -295,21 +322,23 @@ typedef struct qkd004_software_link_options {
   qkd004_intensity intensities[3]; /**< signal, then the decoys; with QKD004_W24 the third is not used */
   double eps_sec;
   double eps_cor;
-  qkd004_sampling sampling;
+  int32_t sampling;    /**< qkd004_sampling */
   uint32_t block_bits; /**< sifted bits of a block */
   double qber_limit;
-  qkd004_leak_account leak;
+  int32_t leak; /**< qkd004_leak_account */
   double intercept_resend; /**< fraction of the pulses that an eavesdropper measures and sends again */
   uint64_t pulse_rate;     /**< pulses per second; 0: as many as the processors can do */
   uint32_t blocks_in_flight;
 } qkd004_software_link_options;
-/** Requires: options->struct_size is set. */
+/** Fills in the defaults. Requires: options->struct_size is set. */
 QKD004_API int qkd004_software_link_defaults(qkd004_software_link_options *options);
 
-/** Both ends in this process. */
+/** Both ends of a software link in this process; `options` NULL: the defaults. A thread distils until the last user of an
+ *  end is gone. Returns QKD004_INVALID_ARGUMENT, and qkd004_last_error() says of what. */
 QKD004_API int qkd004_source_software_link(const qkd004_software_link_options *options, qkd004_source **alice,
                                            qkd004_source **bob);
 
+/** What a software link has counted since it was made. */
 typedef struct qkd004_software_report {
   size_t struct_size;
   uint64_t pulses;      /**< simulated */
@@ -342,7 +371,7 @@ typedef struct qkd004_source_session {
 typedef struct qkd004_source_ops {
   size_t struct_size;
   const char *kind; /**< what it is; both sites of a link must have the same */
-  qkd004_security security;
+  int32_t security; /**< qkd004_security */
   uint64_t rate_bps; /**< bit/s it expects to deliver; 0: as fast as asked */
   uint32_t jitter_bps;
   uint32_t hops;
@@ -362,6 +391,8 @@ typedef struct qkd004_source_ops {
 } qkd004_source_ops;
 #define QKD004_SOURCE_OPS_INIT \
   { sizeof(qkd004_source_ops), NULL, QKD004_SIMULATED_INSECURE, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL }
+/** A key source of the application's own; `context` is the library's to destroy if this returns 0. Returns
+ *  QKD004_INVALID_ARGUMENT (no kind, start or poll; block_bytes is not 1 to 1,048,576). */
 QKD004_API int qkd004_source_from_ops(const qkd004_source_ops *ops, void *context, qkd004_source **source);
 
 /** Ends the handle; who uses the source keeps it. A source is used once. */
@@ -369,6 +400,7 @@ QKD004_API int qkd004_source_close(qkd004_source *source);
 
 /* --- Two key managers in this process ----------------------------------------------------------------------------- */
 
+/** The two sites of qkd004_manager: ids, and where their key comes from. */
 typedef struct qkd004_manager_options {
   size_t struct_size;
   const char *first_node;  /**< NULL: "A"; `qkd://app@A` is an application of the first site */
@@ -383,8 +415,8 @@ typedef struct qkd004_manager_options {
 #define QKD004_MANAGER_OPTIONS_INIT \
   { sizeof(qkd004_manager_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0 }
 
-/** Two key managers, linked. They have no thread: whoever waits for a key does their work. Ends with
- *  qkd004_manager_close(). */
+/** Two key managers, linked; `options` NULL: the defaults. They have no thread: whoever waits for a key does their work.
+ *  Ends with qkd004_manager_close(). Returns QKD004_INVALID_ARGUMENT (the options; a source that is in use or was). */
 QKD004_API int qkd004_manager_open(const qkd004_manager_options *options, qkd004_manager **manager);
 
 /** A client of site 0 or 1. `principal`: who the application is; NULL: "anonymous". */
@@ -398,6 +430,7 @@ QKD004_API int qkd004_pair(qkd004_client **a, qkd004_client **b);
 
 /* --- Servers ------------------------------------------------------------------------------------------------------ */
 
+/** What a line of the log is for. */
 typedef enum qkd004_log_level {
   QKD004_LOG_DEBUG = 0,
   QKD004_LOG_INFO = 1,
@@ -411,22 +444,27 @@ typedef struct qkd004_link_source {
   qkd004_source *source;
 } qkd004_link_source;
 
+/** What a site is told: a configuration, or its parts. */
 typedef struct qkd004_server_options {
   size_t struct_size;
   const char *file;   /**< configuration, TOML, as of `qkd004 serve`; or NULL: */
   const char *config; /**< the same as text; relative paths in it are taken from the working directory */
   const qkd004_link_source *sources; /**< NULL: none */
   size_t source_count;
-  void (*log)(void *context, qkd004_log_level level, const char *line); /**< from the server's thread; NULL: silent */
+  /** A line for those who operate it, never with key; from the server's thread and from who starts and stops it. NULL:
+   *  silent. */
+  void (*log)(void *context, qkd004_log_level level, const char *line);
   void *log_context;
 } qkd004_server_options;
 #define QKD004_SERVER_OPTIONS_INIT \
   { sizeof(qkd004_server_options), NULL, NULL, NULL, 0, NULL, NULL }
 
-/** A site on a thread of its own. It listens when this returns. Ends with qkd004_server_stop(). */
+/** A site on a thread of its own. It listens when this returns. Ends with qkd004_server_stop(), which a program calls
+ *  before it exits. Returns QKD004_INVALID_ARGUMENT (the configuration, a source), -EACCES (a file that others may read),
+ *  or minus the errno of a file or a listener; qkd004_last_error() has the lines of the configuration. */
 QKD004_API int qkd004_server_start(const qkd004_server_options *options, qkd004_server **server);
 
-/** URI of a listener with the port it really has, NUL included; QKD004_INVALID_ARGUMENT past the last. */
+/** URI of a listener, from 0 on, with the port it really has, NUL included; QKD004_INVALID_ARGUMENT past the last. */
 QKD004_API int qkd004_server_address(qkd004_server *server, size_t number, char *uri, size_t *size);
 
 /** Answers what waits, closes every connection, wipes all key, ends the thread and the handle. */
@@ -434,12 +472,13 @@ QKD004_API int qkd004_server_stop(qkd004_server *server);
 
 /* --- Transports of the application's own -------------------------------------------------------------------------- */
 
+/** Which call a request is. */
 typedef enum qkd004_operation { QKD004_OPEN_CONNECT = 0, QKD004_GET_KEY = 1, QKD004_CLOSE = 2 } qkd004_operation;
 
 /** A call on its way to a key manager. Valid during the callback. */
 typedef struct qkd004_request {
   size_t struct_size;
-  qkd004_operation operation;
+  int32_t operation;       /**< qkd004_operation */
   const char *source;      /**< OPEN_CONNECT */
   const char *destination; /**< OPEN_CONNECT */
   qkd004_qos qos;          /**< OPEN_CONNECT */
@@ -450,30 +489,35 @@ typedef struct qkd004_request {
   uint32_t timeout_ms;    /**< to return by */
 } qkd004_request;
 
-/** Its answer. */
+/** Its answer. On the way in all is 0 but struct_size, `key` and `key_size`. */
 typedef struct qkd004_response {
   size_t struct_size;
-  int status;              /**< out: qkd004_status */
-  qkd004_qos qos;          /**< out: OPEN_CONNECT */
-  qkd004_key_stream_id id; /**< out: OPEN_CONNECT */
-  uint64_t index;          /**< out: GET_KEY; with QKD004_INSUFFICIENT_KEY the lowest that can still be had */
+  int32_t status;          /**< out: qkd004_status */
+  uint32_t metadata_size;  /**< out: octets needed, with QKD004_METADATA_SIZE_INSUFFICIENT */
+  qkd004_qos qos;          /**< out: OPEN_CONNECT; a 0 is as it was asked, metadata_mimetype is what it says */
+  qkd004_key_stream_id id; /**< out: OPEN_CONNECT; all zeros is as it was asked */
+  uint64_t index;          /**< out: GET_KEY that failed, OPEN_CONNECT: the lowest that can be had */
   uint8_t *key;            /**< in: where GET_KEY's key goes */
-  size_t key_size;         /**< in: room; out: octets written */
+  size_t key_size;         /**< in: key_chunk_size; out: octets written, which is the same or a protocol error */
   uint32_t age_ms;         /**< out: GET_KEY */
   uint32_t hops;           /**< out: GET_KEY */
-  uint32_t metadata_size;  /**< out: octets needed, with QKD004_METADATA_SIZE_INSUFFICIENT */
 } qkd004_response;
 
+/** A way to a key manager written by the application: the three calls of V2.1.1, no more. */
 typedef struct qkd004_exchange_ops {
   size_t struct_size;
-  /** Asks and waits for the answer. 0: `response` holds it; else minus an errno: nothing is known of it. Several threads
-   *  may call at a time. */
+  /** Asks and waits for the answer. 0: `response` holds it; else minus an errno: nothing is known of it. With minus
+   *  ECONNRESET, EPIPE or ECONNABORTED GET_KEY is asked once more. Several threads may call at a time. */
   int (*exchange)(void *context, const qkd004_request *request, qkd004_response *response);
-  void (*cancel)(void *context);  /**< from another thread: what waits in exchange() shall return; NULL: it cannot */
+  /** From another thread: exchange() of this request shall return; the pointer tells which it is, and may be of one that
+   *  has just returned: it is to be compared and not to be read. Must not call the library. NULL: it cannot. */
+  void (*cancel)(void *context, const qkd004_request *request);
   void (*destroy)(void *context); /**< NULL: nothing to do */
 } qkd004_exchange_ops;
 #define QKD004_EXCHANGE_OPS_INIT \
   { sizeof(qkd004_exchange_ops), NULL, NULL, NULL }
+/** A client over a transport of the application's own; `context` is the library's to destroy if this returns 0. Ends with
+ *  qkd004_client_close(). Returns QKD004_INVALID_ARGUMENT (there is no `exchange`). */
 QKD004_API int qkd004_client_from_ops(const qkd004_exchange_ops *ops, void *context, qkd004_client **client);
 
 /* --- The first edition: GS QKD 004 V1.1.1 ------------------------------------------------------------------------- */
@@ -495,6 +539,7 @@ typedef struct qkd004_v1_key_handle {
   uint8_t octets[64];
 } qkd004_v1_key_handle;
 
+/** QoS of OPEN of the first edition (V1.1.1). */
 typedef struct qkd004_v1_qos {
   size_t struct_size;
   uint32_t requested_length; /**< octets of every key; 0: 32, or what the other end asked for */

@@ -72,7 +72,14 @@ class key_stream {
   /// manager is in this process. Returns the index.
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<std::uint64_t> next_key_into(std::span<std::byte> out) {
-    // the way of nearly every key in one process, by itself so that it stays short
+    if (const auto index = ready_key_into(out)) [[likely]]
+      return *index;
+    return wait_for_next(out);
+  }
+
+  /// The way of nearly every key in one process, by itself so that it stays short: as next_key_into(), but only what
+  /// takes no lock, no call and no waiting. None says nothing: next_key_into() tells.
+  [[nodiscard]] std::optional<std::uint64_t> ready_key_into(std::span<std::byte> out) noexcept {
     if (key_ring* const ring =
             end_->fast.load(std::memory_order_acquire);  // pairs with the release in find_ring()
         ring != nullptr && ring->epoch() == end_->opened.epoch) [[likely]] {
@@ -80,7 +87,7 @@ class key_stream {
       if (taken.outcome == status::success) [[likely]]
         return taken.index;
     }
-    return wait_for_next(out);
+    return std::nullopt;
   }
 
   using run = key_run;
@@ -99,6 +106,14 @@ class key_stream {
   /// Threads: while nobody asks for keys.
   [[nodiscard]] result<void> prefetch(std::uint32_t keys) { return end_->prefetch(keys); }
 
+  /// From now on next_key(), try_next_key() and get_key() ask for vendor metadata as well: of how the key came to be, as
+  /// far as the key manager knows it. In this process that costs the short way through the ring. Keys that were sent
+  /// ahead are without, and so are all of a key manager that cannot be asked for several keys.
+  /// Threads: any. Clause: D14.
+  void want_vendor_metadata() noexcept {
+    end_->wants_vendor_metadata.store(true, std::memory_order_relaxed);  // nothing else depends on it
+  }
+
   /// Waits until the peer application has opened the stream; 0 ms: up to QoS Timeout.
   /// Returns timeout; get_key_peer_not_connected if it has come and gone; std::errc::operation_not_supported from a
   /// key manager that cannot be asked.
@@ -108,6 +123,22 @@ class key_stream {
     step.run(*room_, end_.get());
     if (step.error()) return step.error();
     if (step.answer().outcome != status::success) return step.answer().outcome;
+    return {};
+  }
+
+  /// Tells the key manager that every key returned so far is with the application: it destroys its copies (R5). Later
+  /// calls do so by themselves; a key manager in this process, or one that speaks plain 004, needs none of it, nor does
+  /// what was sent ahead.
+  /// Threads: as for keys.
+  [[nodiscard]] result<void> acknowledge() {
+    if (outcome() == status::qos_not_met) return status::qos_not_met;
+    if (!end_->owes_acknowledgement()) return {};
+    const acknowledge_request had = end_->acknowledgement();
+    one_step<acknowledge_response> step{*end_->via, had, end_->timeout() + client_steps::grace};
+    step.run(*room_, end_.get());
+    if (step.error()) return step.error();
+    if (step.answer().outcome != status::success) return step.answer().outcome;
+    end_->told(had.below);
     return {};
   }
 
@@ -174,6 +205,10 @@ class key_stream {
 
   /// Out of the way of what is fast.
   [[gnu::noinline]] result<std::uint64_t> wait_for_next(std::span<std::byte> out) {
+    if (key_ring* const ring = end_->find_ring(); ring != nullptr && out.size() >= end_->chunk_size()) {
+      key_metadata unused;
+      return take_from(*ring, std::nullopt, out, key_patience::timeout, unused);
+    }
     key_chunk unused;
     return take(std::nullopt, out, key_patience::timeout, unused);
   }
@@ -183,10 +218,13 @@ class key_stream {
                                            key_patience p, key_chunk& described) {
     if (outcome() == status::qos_not_met) return status::qos_not_met;
     if (out.size() < end_->chunk_size()) return status::invalid_argument;
-    if (key_ring* ring = end_->find_ring()) return take_from(*ring, index, out, p, described.metadata);
-    const auto got = ask_for({index, out.first(end_->chunk_size()), {&described.metadata, 1}, p});
-    if (!got) return got.error();
-    return got->first;
+    key_ring* const ring = end_->find_ring();
+    if (ring != nullptr && !end_->describes()) return take_from(*ring, index, out, p, described.metadata);
+    key_steps steps{*end_, {index, out.first(end_->chunk_size()), {&described.metadata, 1}, p}};
+    steps.run(*room_, end_.get());
+    if (steps.error()) return steps.error();
+    described.vendor_metadata = std::move(steps.vendor_metadata());
+    return steps.got().first;
   }
 
   // in this process
@@ -304,8 +342,7 @@ inline result<key_stream::run> key_stream::next_keys_into(std::span<std::byte> o
     if (ring->epoch() != end_->opened.epoch) return status::not_authorized;
     const auto r = ring->take_run(out, end_->clock.now());
     if (r.outcome == status::success) return run{r.first, r.count};
-    key_chunk unused;
-    const auto one = take(std::nullopt, out.first(size), key_patience::timeout, unused);
+    const auto one = wait_for_next(out.first(size));
     if (!one) return one.error();
     return run{*one, 1};
   }

@@ -82,6 +82,7 @@ class client_steps {
   }
 
  protected:
+  /// One call of a step.
   class part final : public call {
    public:
     explicit part(client_steps& of) noexcept : of_{of} {}
@@ -145,11 +146,18 @@ class one_step final : public client_steps {
 /// An application's end of a key stream: what key_stream and async_key_stream know of theirs.
 /// Threads: any number.
 struct stream_end {
-  /// A key that was handed out, or will be, to a call that was given up: the next call for its index gets it. Only with
-  /// strict_once: otherwise it can simply be asked for again (R4).
+  /// The request of a call that was given up, still in flight, or its answer: the next call for its index takes it over.
+  /// So requests that nobody waits for do not pile up at the key manager, strict once burns nothing (R8), and in plain
+  /// 004, where asking for later keys acknowledges earlier ones (R5), nothing is lost.
   struct kept_answer final : call {
+    std::uint64_t count = 1;  ///< keys that were asked for
+    bool describes = false;   ///< with vendor metadata
     secret_bytes memory;
-    key_metadata metadata;
+    key_metadata metadata;  ///< of the first key
+    time_point came{};
+
+   private:
+    void on_complete() noexcept override { came = boot_clock::now(); }
   };
 
   stream_end(std::shared_ptr<exchange> to, secret_arena memory, open_connect_response answer, bool strict)
@@ -171,6 +179,11 @@ struct stream_end {
   }
   [[nodiscard]] std::size_t chunk_size() const noexcept { return opened.quality.key_chunk_size; }
 
+  [[nodiscard]] bool describes() const noexcept {
+    // relaxed: nothing else depends on it
+    return spoken.get_keys && wants_vendor_metadata.load(std::memory_order_relaxed);
+  }
+
   /// In this process: the ring of the stream; else nullptr.
   key_ring* find_ring() {
     // pairs with the release below
@@ -185,7 +198,7 @@ struct stream_end {
   /// brings is acknowledged up to its end.
   result<std::shared_ptr<key_flow>> flow_or_begin() {
     const std::lock_guard lock{mutex};
-    if (!flow && ahead != 0 && ledger.is_whole()) {
+    if (!flow && ahead != 0 && ledger.is_whole() && kept.empty()) {
       auto made = via->subscribe(opened, ledger.had_below(), ahead, arena);
       if (!made) {
         ahead = 0;
@@ -256,9 +269,49 @@ struct stream_end {
     return r;
   }
 
-  void keep(std::uint64_t index, std::unique_ptr<kept_answer> answer) {
+  /// Of a call that is done: its heir, if that is in flight or was.
+  void keep(std::uint64_t index, std::unique_ptr<kept_answer>& heir) noexcept {
+    if (!heir || !heir->inherits()) return;
+    try {
+      const std::lock_guard lock{mutex};
+      const std::uint64_t had = ledger.had_below();
+      std::erase_if(kept, [had](const auto& k) { return k.first < had && k.second->done(); });
+      auto& place = kept[index];
+      if (place) give_up(*place);
+      place = std::move(heir);
+    } catch (...) {  // no memory: nobody waits for it then
+      give_up(*heir);
+    }
+  }
+  /// For the call that asks for these; nullptr when there is no memory for it.
+  std::unique_ptr<kept_answer> make_heir(std::uint64_t count) {
+    std::unique_ptr<kept_answer> heir;
+    const std::size_t size = count * chunk_size();
+    {
+      const std::lock_guard lock{mutex};
+      heir = std::move(spare);
+    }
+    if (!heir) heir = std::make_unique<kept_answer>();
+    heir->rearm();
+    if (heir->memory.size() < size) {
+      heir->memory = {};
+      auto memory = size <= most_kept ? arena.allocate(size) : status::resource_limit;
+      if (!memory) return nullptr;
+      heir->memory = std::move(*memory);
+    }
+    heir->count = count;
+    heir->key_buffer = heir->memory.span().first(size);
+    heir->metadata_buffer = {&heir->metadata, 1};
+    return heir;
+  }
+  /// Of a call that had its answer itself.
+  void put_back(std::unique_ptr<kept_answer> heir) {
     const std::lock_guard lock{mutex};
-    kept.insert_or_assign(index, std::move(answer));
+    if (heir && !heir->inherits()) spare = std::move(heir);
+  }
+  bool keeps(std::uint64_t index) {
+    const std::lock_guard lock{mutex};
+    return kept.contains(index);
   }
   std::unique_ptr<kept_answer> take_kept(std::uint64_t index) {
     const std::lock_guard lock{mutex};
@@ -269,9 +322,12 @@ struct stream_end {
     return answer;
   }
   void give_up(call& c) {
-    if (!c.done()) via->cancel(c);
+    if (c.done()) return;
+    via->cancel(c);
     via->wait(c);
   }
+
+  static constexpr std::size_t most_kept = 64 * 1024;  ///< octets of one answer
 
   const std::shared_ptr<exchange> via;
   const secret_arena arena;
@@ -289,6 +345,7 @@ struct stream_end {
   std::shared_ptr<key_flow> flow;  ///< wire: keys that are sent ahead
   std::uint32_t ahead = 0;         ///< so many keys of it may have come and not been taken
   std::map<std::uint64_t, std::unique_ptr<kept_answer>> kept;  ///< wire, by index
+  std::unique_ptr<kept_answer> spare;                          ///< wire
 };
 
 [[nodiscard]] inline std::uint32_t age_of(time_point since, time_point now) noexcept {
@@ -317,7 +374,10 @@ class key_steps final : public client_steps {
  public:
   key_steps(stream_end& end, const key_wish& wish)
       : client_steps{*end.via}, end_{end}, wish_{wish}, call_{*this} {}
-  ~key_steps() override { settle(0); }
+  ~key_steps() override {
+    settle(0);
+    end_.keep(asked_.first, heir_);
+  }
 
   next go_on(time_point now) override {
     switch (stage_) {
@@ -347,8 +407,8 @@ class key_steps final : public client_steps {
 
   [[nodiscard]] next begin(time_point now) {
     deadline_ = now + patience();
-    describes_ = end_.spoken.get_keys && end_.wants_vendor_metadata.load(std::memory_order_relaxed);
-    if (!wish_.index && !describes_) {
+    describes_ = end_.describes() && !wish_.metadata.empty();
+    if (!wish_.index) {
       if (auto begun = end_.flow_or_begin(); begun && *begun != nullptr) {
         flow_ = std::move(*begun);
         stage_ = stage::flowing;
@@ -413,49 +473,62 @@ class key_steps final : public client_steps {
     call_.request = request();
     call_.key_buffer = wish_.out;
     call_.metadata_buffer = wish_.metadata;
-    heir_.reset();
-    if (end_.strict_once) {  // what is handed out is erased there: it must not be lost here (R8)
-      auto memory = end_.arena.allocate(end_.chunk_size());
-      if (!memory) return fail(memory.error(), asked_.first, now);
-      heir_ = std::make_unique<stream_end::kept_answer>();
-      heir_->memory = std::move(*memory);
-      heir_->request = call_.request;
-      heir_->key_buffer = heir_->memory.span();
-      heir_->metadata_buffer = {&heir_->metadata, 1};
-      call_.heir = heir_.get();
-    }
+    end_.put_back(std::move(heir_));
+    heir_ = end_.make_heir(asked_.count);
+    // what is handed out is erased there: it must not be lost here
+    if (!heir_ && end_.strict_once) return fail(status::resource_limit, asked_.first, now);
+    if (heir_) heir_->describes = describes_;
+    call_.heir = heir_.get();
     return ask(call_, now + patience() + grace);
   }
 
   void start_calls() override {
     if (stage_ == stage::flowing) return flow_->await(call_);
-    if (!end_.strict_once || !adopt()) client_steps::start_calls();
+    if (!adopt()) client_steps::start_calls();
   }
 
   /// Takes the place of a call for the same index that was given up, or its answer. Returns whether there was one.
   [[nodiscard]] bool adopt() {
-    const auto kept = end_.take_kept(asked_.first);
+    auto kept = end_.take_kept(asked_.first);
     if (!kept) return false;
-    kept->heir = &call_;
+    if (!waits() && !kept->done()) {  // it would have been answered
+      end_.keep(asked_.first, kept);
+      call_.error = status::insufficient_key;
+      call_.complete();
+      return true;
+    }
+    if (end_.strict_once || (kept->count <= asked_.count && kept->describes == describes_)) {
+      kept->heir = &call_;
+    }
     end_.give_up(*kept);
-    if (call_.inherits()) return true;
-    if (kept->error) return false;  // lost with its connection
-    const auto* one = std::get_if<get_key_response>(&kept->response);
-    const auto* several = std::get_if<get_keys_response>(&kept->response);
-    const bool had = one != nullptr ? one->outcome == status::success : kept->keys > 0;
+    return call_.inherits() || take_answer(*kept);
+  }
+
+  [[nodiscard]] bool take_answer(stream_end::kept_answer& kept) {
+    if (kept.error || kept.memory.empty() || (describes_ && !kept.describes && !end_.strict_once))
+      return false;
+    const auto* one = std::get_if<get_key_response>(&kept.response);
+    const auto* several = std::get_if<get_keys_response>(&kept.response);
+    const bool had = one != nullptr ? one->outcome == status::success : kept.keys > 0;
     if (!had || (several != nullptr && several->first != asked_.first)) return false;
-    std::memcpy(call_.key_buffer.data(), kept->memory.data(), end_.chunk_size());
-    if (!call_.metadata_buffer.empty()) call_.metadata_buffer.front() = kept->metadata;
-    call_.response = kept->response;
-    call_.keys = kept->keys;
-    call_.vendor_metadata = std::move(kept->vendor_metadata);
+    const auto age = boot_clock::now() - kept.came +
+                     std::chrono::milliseconds{one != nullptr ? one->metadata.age_ms : kept.metadata.age_ms};
+    const std::chrono::seconds ttl{end_.opened.quality.ttl_s};
+    if (ttl.count() != 0 && age >= ttl) return false;  // D15
+    const std::uint64_t count =
+        std::min<std::uint64_t>({asked_.count, kept.count, one != nullptr ? 1U : kept.keys});
+    std::memcpy(call_.key_buffer.data(), kept.memory.data(), count * end_.chunk_size());
+    if (!call_.metadata_buffer.empty()) call_.metadata_buffer.front() = kept.metadata;
+    call_.response = kept.response;
+    call_.keys = static_cast<std::uint32_t>(count);
+    call_.vendor_metadata = std::move(kept.vendor_metadata);
     call_.complete();
     return true;
   }
 
   [[nodiscard]] next answered(time_point now) {
     if (call_.error) {
-      if (heir_ && heir_->inherits()) end_.keep(asked_.first, std::move(heir_));
+      end_.keep(asked_.first, heir_);
       if (may_repeat(call_.error) && !std::exchange(repeated_, true)) return ask_for_claimed(now);
       return fail(call_.error, asked_.first, now);
     }
@@ -480,6 +553,7 @@ class key_steps final : public client_steps {
     if (outcome != status::success) return fail(outcome, lowest, now);
     settle(count);
     got_ = {asked_.first, count};
+    end_.put_back(std::move(heir_));
     return finish();
   }
 
@@ -517,7 +591,10 @@ class batch_steps final : public client_steps {
   static constexpr std::size_t most_octets_in_flight = 128 * 1024;
 
   batch_steps(stream_end& end, std::span<std::byte> out) : client_steps{*end.via}, end_{end}, out_{out} {}
-  ~batch_steps() override { settle(0); }
+  ~batch_steps() override {
+    settle(0);
+    for (std::size_t i = 0; i < heirs_.size(); ++i) end_.keep(asked_.first + i, heirs_[i]);
+  }
 
   next go_on(time_point now) override {
     if (is_claimed_) return answered();
@@ -526,8 +603,13 @@ class batch_steps final : public client_steps {
         {out_.size() / size, most_in_flight, std::max(most_octets_in_flight / size, std::size_t{1})});
     calls_.reserve(most);
     while (parts_.size() < most) parts_.push_back(std::make_unique<part>(*this));
+    while (heirs_.size() < most) heirs_.push_back(end_.make_heir(1));
     asked_ = end_.claim(most);
     is_claimed_ = true;
+    if (end_.keeps(asked_.first)) {  // asked for already
+      settle(0);
+      return finish(status::insufficient_key);
+    }
     for (std::size_t i = 0; i < asked_.count; ++i) {
       get_key_request r;
       r.stream = end_.opened.stream;
@@ -536,6 +618,7 @@ class batch_steps final : public client_steps {
       parts_[i]->request = r;
       parts_[i]->key_buffer = out_.subspan(i * size, size);
       parts_[i]->deadline = now + end_.timeout() + grace;
+      parts_[i]->heir = heirs_[i].get();
       calls_.push_back(parts_[i].get());
     }
     return next::calls;
@@ -560,6 +643,7 @@ class batch_steps final : public client_steps {
       if (!error) error = std::get<get_key_response>(calls_[i]->response).outcome;
       if (!error && got_.count == i) got_.count += 1;
       if (i == 0) failed = error;
+      end_.keep(asked_.first + i, heirs_[i]);
     }
     settle(got_.count);
     return finish(got_.count > 0 ? std::error_code{} : failed);
@@ -568,6 +652,7 @@ class batch_steps final : public client_steps {
   stream_end& end_;
   const std::span<std::byte> out_;
   std::vector<std::unique_ptr<part>> parts_;
+  std::vector<std::unique_ptr<stream_end::kept_answer>> heirs_;
   index_ledger::run asked_;
   bool is_claimed_ = false;
   key_run got_;

@@ -12,6 +12,7 @@
 
 namespace qkd004 {
 
+/// The system with the best settings that were found, and what it is expected to distil with them.
 struct decoy_optimum {
   decoy_bb84 system;
   key_forecast forecast;

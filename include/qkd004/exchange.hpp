@@ -112,6 +112,7 @@ class key_flow {
   key_flow& operator=(const key_flow&) = delete;
   virtual ~key_flow() = default;
 
+  /// What take() came to: keys, or an error.
   struct taken {
     std::error_code error;
     std::uint64_t first = 0;

@@ -34,6 +34,7 @@
 
 namespace qkd004 {
 
+/// The two sites of pair(): ids, memory, and where their key comes from.
 struct pair_options {
   std::string first_node = "A";  ///< node ids: `qkd://app@A` is an application of the first site
   std::string second_node = "B";

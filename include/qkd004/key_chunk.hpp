@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "qkd004/metadata.hpp"
 #include "qkd004/secret.hpp"
@@ -17,6 +18,8 @@ struct key_chunk {
   std::uint64_t index = 0;  ///< the same at both ends for the same octets; 32 bits outside
   key_metadata metadata;
   secret_bytes key;
+  std::string
+      vendor_metadata;  ///< members `x_*`, a JSON object, where the stream was told to ask; empty: none (D14)
 
   /// The key: Key_chunk_size octets; bit 0 of octet 0 is the first bit of the key.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return key.span(); }

@@ -23,6 +23,7 @@ struct block_plan {
   double eps_per_bit = 0;  ///< above 0: eps_sec is this for each secret bit (Lim's kappa), not the system's
 };
 
+/// What a system is expected to count and to distil.
 struct key_forecast {
   decoy_statistics counts;  ///< of the block; in the limit, of one sifted bit
   key_bound bound;

@@ -81,6 +81,7 @@ class key_manager final : public key_service {
     ~events() = default;
   };
 
+  /// What a key manager is told of its site.
   struct options {
     std::string node;  ///< this site's id, unlike any peer's
     std::vector<std::string>
@@ -92,6 +93,7 @@ class key_manager final : public key_service {
     std::function<bool(std::string_view principal, std::string_view local, std::string_view remote)> may_open;
   };
 
+  /// What a key manager is told of a link.
   struct link_options {
     std::string name;                       ///< equal at both sites
     std::string peer;                       ///< node id of the other site
@@ -251,8 +253,8 @@ class key_manager final : public key_service {
     std::set<std::uint64_t> handed_out;  ///< strict once: indices in the window that were served
 
     std::shared_ptr<key_ring> ring;
-    std::deque<described_run>
-        described;                ///< how what is in the ring came to be; in order, each at least a chunk
+    /// How what is in the ring came to be; in order, each at least a chunk. A deque would take 640 octets while it is empty.
+    std::vector<described_run> described;
     std::uint32_t window = 0;     ///< chunks between the lowest that a side holds and the highest allocated
     std::uint64_t allocated = 0;  ///< allocator: next index to bind
     std::uint64_t last_bound =

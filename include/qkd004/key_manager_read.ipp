@@ -213,7 +213,9 @@ inline std::string key_manager::vendor_metadata_of(const stream& s, std::uint64_
 inline void key_manager::forget_descriptions(stream& s) {
   if (s.described.empty()) return;
   const std::uint64_t low = s.ring->lowest_used();
-  while (!s.described.empty() && s.described.front().end <= low) s.described.pop_front();
+  const auto kept = std::find_if(s.described.begin(), s.described.end(),
+                                 [low](const described_run& r) { return r.end > low; });
+  s.described.erase(s.described.begin(), kept);
 }
 
 inline void key_manager::serve_waiting(stream& s, time_point now) {

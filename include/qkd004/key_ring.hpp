@@ -41,6 +41,7 @@ namespace qkd004 {
 /// Clause: the delivery rule R4, R5, R7, R8; GS QKD 004 V2.1.1, 6.1 (GET_KEY, TTL).
 class key_ring {
  public:
+  /// The shape of a ring.
   struct options {
     std::uint32_t chunk_size;  ///< octets of a chunk, at least 1
     std::uint32_t capacity;    ///< slots: a power of two, at least 2
@@ -180,6 +181,7 @@ class key_ring {
   /// \name Serving over a wire: the publisher's thread
   ///@{
 
+  /// What serve() came to; `outcome` success: a key.
   struct served {
     status outcome;
     std::span<const std::byte>
@@ -237,6 +239,7 @@ class key_ring {
   /// \name Takers: any thread, lock-free
   ///@{
 
+  /// What take() and take_next() came to; `outcome` success: a key was copied out.
   struct taken {
     status outcome;
     std::uint64_t index;  ///< of the key, or the position that was waited for
@@ -286,6 +289,7 @@ class key_ring {
     return hand_over(s, index, out.data());
   }
 
+  /// What take_run() came to; `outcome` success: `count` keys.
   struct run {
     status outcome;
     std::uint64_t first;  ///< index of the first key, or the position that was waited for

@@ -91,6 +91,7 @@ class key_service {
   /// Answers whatever waits with shutting_down and destroys every key.
   virtual void shutdown(time_point now) = 0;
 
+  /// What happened at a site since it started, but for what is said to be now.
   struct counters {
     std::uint64_t streams = 0;        ///< registered now
     std::uint64_t waiting = 0;        ///< calls that wait now

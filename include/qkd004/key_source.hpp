@@ -31,6 +31,7 @@ enum class security_class : std::uint8_t { simulated_insecure, simulated_over_tl
   return "unknown";
 }
 
+/// What a source says of itself before it starts.
 struct key_source_capabilities {
   std::string kind;  ///< what it is, e.g. "file"; both sites of a link must have the same
   security_class security;
@@ -53,6 +54,7 @@ struct key_source_session {
 /// A value that is equal at both sites if and only if their sources are in step; says nothing about the key.
 using key_source_check = std::array<std::byte, 32>;
 
+/// A stretch of key, the same at both sites.
 struct key_block {
   std::uint64_t number = 0;  ///< counts from key_source_session::first_block, without a gap
   secret_bytes bytes;        ///< any length above 0, equal at both sites

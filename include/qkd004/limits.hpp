@@ -7,6 +7,7 @@
 
 namespace qkd004 {
 
+/// Every bound that a site keeps, with its default. What goes beyond is refused, mostly with status resource_limit.
 struct limits {
   std::uint32_t max_chunk = 64 * 1024;            ///< octets of the largest Key_chunk_size
   std::uint32_t ring_chunks = 128;                ///< window of a stream, a power of two (D12)

@@ -29,6 +29,7 @@
 
 namespace qkd004 {
 
+/// How fast, and how far apart, the two ends deliver.
 struct memory_source_options {
   std::size_t block_bytes = 4096;  ///< octets of one block, above 0
   std::uint64_t rate_bps = 0;      ///< bit/s at which blocks are drawn; 0: as fast as asked

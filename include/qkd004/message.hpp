@@ -34,6 +34,7 @@ struct open_connect_request {
   bool strict_once = false;  ///< a key is erased when it is handed out (R8)
 };
 
+/// Clause: GS QKD 004 V2.1.1, 6.1 (OPEN_CONNECT).
 struct open_connect_response {
   status outcome = status::success;
   qos quality;  ///< what the system will do; for qos_not_met the counter-proposal
@@ -50,6 +51,7 @@ struct get_key_request {
   bool no_wait = false;             ///< not there yet: status 2 at once (D11)
 };
 
+/// Clause: GS QKD 004 V2.1.1, 6.1 (GET_KEY).
 struct get_key_response {
   status outcome = status::success;
   std::uint64_t index = 0;  ///< of the key; on failure the lowest live index (D11)
@@ -66,6 +68,7 @@ struct close_request {
   key_stream_id stream;
 };
 
+/// Clause: GS QKD 004 V2.1.1, 6.1 (CLOSE).
 struct close_response {
   status outcome = status::success;
 };
@@ -78,6 +81,7 @@ struct wait_peer_request {
   std::uint32_t timeout_ms = 0;  ///< 0: QoS Timeout
 };
 
+/// Answers wait_peer_request.
 struct wait_peer_response {
   status outcome = status::success;
 };
@@ -93,11 +97,13 @@ struct get_keys_request {
   bool vendor_metadata = false;         ///< the members `x_*` of the run are wanted as well (D14)
 };
 
+/// One key of get_keys_response.
 struct served_key {
   std::span<const std::byte> key;  ///< Key_chunk_size octets
   key_metadata metadata;
 };
 
+/// Answers get_keys_request, and each delivery of a subscription.
 struct get_keys_response {
   status outcome = status::success;
   std::uint64_t first = 0;  ///< index of keys[0]; on failure the lowest live index (D11)
@@ -113,6 +119,7 @@ struct acknowledge_request {
   std::uint64_t below = 0;
 };
 
+/// Answers acknowledge_request.
 struct acknowledge_response {
   status outcome = status::success;
 };
@@ -133,6 +140,7 @@ struct report_request {
   key_stream_id stream;  ///< NULL: all that are the caller's
 };
 
+/// Answers report_request.
 struct report_response {
   status outcome = status::success;
   std::string json;  ///< an object

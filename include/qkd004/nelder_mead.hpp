@@ -9,12 +9,14 @@
 
 namespace qkd004 {
 
+/// The lowest point that was found.
 template <std::size_t Size>
 struct nelder_mead_minimum {
   std::array<double, Size> at{};
   double value = 0;
 };
 
+/// Where the search starts, and when it stops.
 struct nelder_mead_limits {
   double step = 0.5;               ///< by which the first simplex reaches out in each direction
   double tolerance = 1e-10;        ///< of the values at its corners

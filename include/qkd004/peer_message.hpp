@@ -93,6 +93,7 @@ struct close {
   key_stream_id stream;
 };
 
+/// Answers close: the peer has done so as well.
 struct closed {
   key_stream_id stream;
 };

@@ -240,8 +240,10 @@ inline bool secret_arena::store::grow(std::size_t count) {
   // one granule more in the first region, for the fork mark
   const std::size_t need = ((count + (have == 0 ? 1 : 0)) * granule + page - 1) / page * page;
   if (need > options.bytes - std::min(have, options.bytes)) return false;
-  // each mapping as large as all before it, so that there are few; never past the bound
-  std::size_t size = std::max({need, have, std::size_t{64} << 10});
+  // Each mapping as large as all before it, so that there are few; large ones in smaller steps, as all of it is locked
+  // whether it is used or not; never past the bound.
+  const std::size_t step = std::min(have, std::max(have / 8, std::size_t{4} << 20));
+  std::size_t size = std::max({need, step, std::size_t{64} << 10});
   size = std::min(size / page * page, (options.bytes - have) / page * page);
   if (size < need) return false;
 

@@ -26,7 +26,7 @@
 #include "qkd004/waiting.hpp"
 #include "wire/extension.hpp"
 
-namespace qkd004::net {
+namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
 namespace {
 
@@ -588,4 +588,4 @@ result<std::shared_ptr<exchange>> connect(std::string_view uri, const secret_are
   return std::shared_ptr<exchange>{std::move(made)};
 }
 
-}  // namespace qkd004::net
+}  // namespace qkd004::net::inline QKD004_ASIO_VERSION

@@ -5,7 +5,7 @@
 
 #include "net/site_core.hpp"
 
-namespace qkd004::net {
+namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
 struct site::state final {
   std::shared_ptr<site_core> core;
@@ -34,4 +34,4 @@ key_service& site::service() noexcept { return state_->core->service(); }
 
 key_manager& site::manager() noexcept { return state_->core->manager(); }
 
-}  // namespace qkd004::net
+}  // namespace qkd004::net::inline QKD004_ASIO_VERSION

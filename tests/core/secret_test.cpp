@@ -99,6 +99,14 @@ TEST_CASE("secret_arena: stays within its bound, and gives memory back to later 
   CHECK(arena.allocate(0).value().empty());
 }
 
+TEST_CASE("secret_arena: maps little more than is used when much is used") {
+  constexpr std::size_t used = std::size_t{40} << 20;
+  const secret_arena arena{{4 * used, true}};
+  std::vector<secret_bytes> held;
+  while (arena.used() < used) held.push_back(arena.allocate(4'096).value());
+  CHECK(arena.mapped() - arena.used() <= used / 8);
+}
+
 TEST_CASE("secret_arena: never hands out an octet twice, in any order of taking and giving") {
   const secret_arena arena{{.bytes = std::size_t{2} << 20, .allow_unlocked = false}};
   std::mt19937_64 random{4'004};

@@ -243,6 +243,7 @@ class slow_exchange final : public exchange {
         open_connect_response r;
         r.quality.key_chunk_size = 32;
         r.quality.timeout_ms = long_time_ms;
+        r.quality.ttl_s = ttl_s;
         r.epoch = 1;
         c->response = r;
         c->complete();
@@ -295,6 +296,7 @@ class slow_exchange final : public exchange {
     w.asks->response = r;
     w.asks->keys = r.outcome == status::success ? 1 : 0;
     if (w.asks->keys == 1) {
+      if (!w.asks->metadata_buffer.empty()) w.asks->metadata_buffer.front().age_ms = age_ms;
       std::memset(w.asks->key_buffer.data(), static_cast<int>(w.request.first + 1), 32);
     }
     w.asks->complete();
@@ -310,6 +312,8 @@ class slow_exchange final : public exchange {
   std::function<void()> on_wait;
   std::function<void()> before_cancel;
   bool strict = false;
+  std::uint32_t ttl_s = 0;
+  std::uint32_t age_ms = 0;
   int started = 0;
   int fails = 0;  ///< so many GET_KEYS come to a broken connection
   std::map<std::uint64_t, int> given;
@@ -332,8 +336,9 @@ class slow_exchange final : public exchange {
 };
 
 struct slow_stream {
-  explicit slow_stream(bool strict = false) {
+  explicit slow_stream(bool strict = false, std::uint32_t ttl_s = 0) {
     via->strict = strict;
+    via->ttl_s = ttl_s;
     auto r = request_for();
     r.strict_once = strict;
     stream.emplace(c.open_connect(r).value());
@@ -348,20 +353,40 @@ int value_of(const key_chunk& k) { return std::to_integer<int>(k.bytes()[31]); }
 
 }  // namespace
 
-TEST_CASE("key_stream: an answer that comes after its call was cancelled is asked for again") {  // R4
+TEST_CASE("key_stream: an answer that comes after its call was cancelled is the next call's") {
   slow_stream s;
   waiting_call next{[&] { return s.stream->next_key(); }};
   s.stream->cancel();
   CHECK(next.end() == canceled);
-  s.via->answer();  // nobody's
-  std::thread answers{[&] {
-    s.via->until_started(3);
-    s.via->answer();
-  }};
+  s.via->answer();
   const auto k = s.stream->next_key().value();
-  answers.join();
   CHECK(k.index == 0);
   CHECK(value_of(k) == 1);
+  CHECK(s.via->started == 2);
+}
+
+TEST_CASE("key_stream: an answer that was kept is asked for again when its key has expired") {  // D15
+  slow_stream s{false, 1};
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->next_key().error() == canceled);
+  s.via->age_ms = 1'000;
+  s.via->answer();
+  s.via->on_wait = [&] { s.via->answer(); };
+  CHECK(s.stream->next_key().value().index == 0);
+  CHECK(s.via->started == 3);
+}
+
+TEST_CASE("key_stream: a cancelled request is taken over by the next call, and not made again") {
+  slow_stream s;
+  for (int i = 0; i < 100; ++i) {
+    s.via->on_wait = [&] { s.stream->cancel(); };
+    REQUIRE(s.stream->next_key().error() == canceled);
+  }
+  CHECK(s.via->started == 2);
+  CHECK(s.stream->try_next_key().error() == make_error_code(status::insufficient_key));
+  s.via->on_wait = [&] { s.via->answer(); };
+  CHECK(value_of(s.stream->next_key().value()) == 1);
+  CHECK(s.via->started == 2);
 }
 
 TEST_CASE("key_stream: an answer that crosses a cancel is the call's") {
@@ -377,35 +402,30 @@ TEST_CASE("key_stream: an answer that crosses a cancel is the call's") {
   CHECK(got->value().index == 0);
 }
 
-TEST_CASE("key_stream: is cancelled while its call is being started, and between two attempts") {
+TEST_CASE("key_stream: is cancelled while its call is being started") {
   slow_stream s;
   s.via->on_start = [&] { s.stream->cancel(); };
   CHECK(s.stream->next_key().error() == canceled);
-  s.via->fails = 1;  // the first attempt; the second is never made
-  s.via->on_start = [&] { s.stream->cancel(); };
-  const int before = s.via->started;
-  CHECK(s.stream->next_key().error() == canceled);
-  CHECK(s.via->started == before + 1);
-  s.via->answer();  // of the first
-  std::thread answers{[&] {
-    s.via->until_started(before + 2);
-    s.via->answer();
-  }};
+  s.via->on_wait = [&] { s.via->answer(); };
   CHECK(s.stream->next_key().value().index == 0);
-  answers.join();
+}
+
+TEST_CASE("key_stream: is cancelled between two attempts") {
+  slow_stream s;
+  s.via->fails = 1;  // the first; the second is never made
+  s.via->on_start = [&] { s.stream->cancel(); };
+  CHECK(s.stream->next_key().error() == canceled);
+  CHECK(s.via->started == 2);
+  s.via->on_wait = [&] { s.via->answer(); };
+  CHECK(s.stream->next_key().value().index == 0);
 }
 
 TEST_CASE("key_stream: an exception of the transport leaves every key where it was") {
   slow_stream s;
   s.via->on_wait = [] { throw std::runtime_error{"no"}; };
   CHECK_THROWS_AS((void)s.stream->next_key(), std::runtime_error);
-  s.via->answer();
-  std::thread answers{[&] {
-    s.via->until_started(3);
-    s.via->answer();
-  }};
+  s.via->on_wait = [&] { s.via->answer(); };
   CHECK(s.stream->next_key().value().index == 0);
-  answers.join();
 }
 
 TEST_CASE("key_stream: with strict once the key of a cancelled call is kept for the next") {  // R8

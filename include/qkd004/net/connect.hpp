@@ -10,12 +10,14 @@
 #include <string_view>
 
 #include "qkd004/exchange.hpp"
+#include "qkd004/net/asio_version.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
-namespace qkd004::net {
+namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
+/// How a client connects, and whom it believes.
 struct connect_options {
   std::chrono::milliseconds connect_timeout{5'000};
   std::size_t max_reply = 64 * 1024 + 4 * 1024;  ///< octets of the largest frame taken from the server
@@ -49,4 +51,4 @@ struct connect_options {
                                                         const connect_options& options = {},
                                                         std::string* why = nullptr);
 
-}  // namespace qkd004::net
+}  // namespace qkd004::net::inline QKD004_ASIO_VERSION

@@ -22,6 +22,7 @@ struct field_view {
   std::string_view value;
 };
 
+/// The same, of an answer.
 struct field {
   std::string name;
   std::string value;

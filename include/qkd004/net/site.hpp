@@ -17,13 +17,14 @@
 #include "qkd004/key_service.hpp"
 #include "qkd004/key_source.hpp"
 #include "qkd004/net/access.hpp"
+#include "qkd004/net/asio_version.hpp"
 #include "qkd004/net/http.hpp"
 #include "qkd004/net/site_caller.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
-namespace qkd004::net {
+namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
 enum class log_level : std::uint8_t { debug, info, warning, error };
 
@@ -51,6 +52,7 @@ struct site_timeouts {
   std::chrono::milliseconds http_idle{60'000};  ///< between an answer and the next request
 };
 
+/// Everything that a site is told: who it is, where it listens, whom it trusts, its peers.
 struct site_options {
   key_manager::options manager;
   secret_options memory;  ///< where every key of this site lives
@@ -135,4 +137,4 @@ class site {
   std::shared_ptr<state> state_;
 };
 
-}  // namespace qkd004::net
+}  // namespace qkd004::net::inline QKD004_ASIO_VERSION
