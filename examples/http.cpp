@@ -1,10 +1,9 @@
 // A key manager that is also reached over HTTP: alice asks by REST, bob by frames over TCP, and both get the same key. A
 // resource of this program's own is served beside the key streams. With curl it looks like this:
 //
-//     curl -H 'Content-Type: application/json' http://127.0.0.1:8004/qkd004/v2/open_connect \
-//         -d '{"source":"qkd://alice@here","destination":"qkd://bob@here"}'
-//     curl -H 'Content-Type: application/json' http://127.0.0.1:8004/qkd004/v2/get_key \
-//         -d '{"key_stream_id":"...","index":0}'
+//     type='Content-Type: application/json'
+//     curl -H "$type" http://127.0.0.1:8004/qkd004/v2/open_connect -d '{"source":"qkd://a@x","destination":"qkd://b@y"}'
+//     curl -H "$type" http://127.0.0.1:8004/qkd004/v2/get_key -d '{"key_stream_id":"...","index":0}'
 #include <qkd004/net/connect.hpp>
 #include <qkd004/net/http.hpp>
 #include <qkd004/net/site.hpp>
