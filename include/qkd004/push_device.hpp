@@ -30,6 +30,7 @@
 
 namespace qkd004 {
 
+/// How a device sends, and how it numbers its keys.
 struct push_device_options {
   push_sender_options sending;
   std::uint64_t first_index = 0;  ///< of every stream's keys; the same at both devices
@@ -180,6 +181,8 @@ class push_device {
 
   /// \name To the key managers
   ///@{
+
+  /// One message of key on its way to a key manager.
   struct post {
     key_stream_id stream;
     std::string_view source;  ///< as the stream was opened

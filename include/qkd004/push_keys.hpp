@@ -72,6 +72,7 @@ class push_ranges {
 /// Threads: one at a time.
 class push_keys {
  public:
+  /// How much is held, and how far ahead an index may be.
   struct bounds {
     std::size_t most = 1'024;   ///< keys held; those that fill a gap come on top, a window at most
     std::uint64_t window = 64;  ///< indices

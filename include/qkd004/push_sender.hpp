@@ -19,6 +19,7 @@
 
 namespace qkd004 {
 
+/// How many posts are on their way, and how patiently they are repeated.
 struct push_sender_options {
   std::uint32_t in_flight =
       8;  ///< posts without an answer, and indices between the lowest and the highest of them

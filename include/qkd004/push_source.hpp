@@ -30,6 +30,7 @@
 
 namespace qkd004 {
 
+/// Which end this is, and what it asks of its device.
 struct push_source_options {
   /// One of the two opens the stream with a NULL id, and tells the other which id it got.
   enum class end : std::uint8_t { begins, follows };
