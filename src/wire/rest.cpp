@@ -215,18 +215,19 @@ constexpr std::array<std::string_view, 3> acknowledge_names = {"key_stream_id", 
 
 result<open_connect_request> reader::open_connect(std::span<const std::byte> body, const limits& bounds) {
   open_connect_request r;
+  std::array<bool, 2> has{};
   const auto root = state_->parse(body);
-  why_ = !root ? "not JSON" : read_members(*root, open_names, [&r](std::size_t which, dom::element value) {
+  why_ = !root ? "not JSON" : read_members(*root, open_names, [&](std::size_t which, dom::element value) {
     switch (which) {
-      case 0: return read(value, r.source);
-      case 1: return read(value, r.destination);
+      case 0: return has[0] = read(value, r.source);
+      case 1: return has[1] = read(value, r.destination);
       case 2: return value.is_null() || read_qos(value, r.quality);
       case 3: return value.is_null() || read(value, r.stream);
       case 4: return read(value, r.no_wait);
       default: return read(value, r.strict_once);
     }
   });
-  if (why_ == nullptr && (r.source.empty() || r.destination.empty())) why_ = "no source or no destination";
+  if (why_ == nullptr && !(has[0] && has[1])) why_ = "no source or no destination";
   if (why_ != nullptr) return status::protocol_error;
   if (r.source.size() > bounds.max_uri || r.destination.size() > bounds.max_uri) {
     why_ = "a URI that is too long";
