@@ -57,10 +57,9 @@ def headers_without_a_page():
         for name in names:
             with open(os.path.join(place, name), encoding="utf-8") as file:
                 shown += file.read()
-    headers = [name for folder, kind in (("include/qkd004", ".hpp"), ("include/qkd004/net", ".hpp"),
-                                  ("include/qkd004/push", ".hpp"), ("capi", ".h"))
-               for name in sorted(os.listdir(os.path.join(ROOT, folder)))
-               if name.endswith(kind) and name not in WITHOUT_A_PAGE]
+    paths = (glob.glob(os.path.join(ROOT, "include/qkd004/**/*.hpp"), recursive=True)
+             + glob.glob(os.path.join(ROOT, "capi/*.h")))
+    headers = sorted({os.path.basename(path) for path in paths} - WITHOUT_A_PAGE)
     return [f"{name}: no page of docs/reference shows it" for name in headers if f"}} {name}\n" not in shown]
 
 

@@ -28,6 +28,7 @@ struct key_manager_address {
   std::string identity;  ///< SAN URI that its certificate must have; empty: it must name the host
 };
 
+/// Where keys are posted, and how.
 struct device_options {
   push_device_options core;
   /// By the source of the OPEN_CONNECT, else by its destination. A stream of neither is posted to the authority of that of

@@ -32,6 +32,7 @@ struct pushed_link {
   bool post_get_key = false;  ///< GET_KEY goes as POST, for the sake of proxies that drop the bodies of GET
 };
 
+/// The devices behind a site's key sources, and how patiently they are asked.
 struct receiver_options {
   std::vector<pushed_link> links;
   bool allow_insecure = false;  ///< plain HTTP off loopback
@@ -45,7 +46,8 @@ struct receiver_options {
 /// What is served, at the site's HTTP listeners: POST `/api/v1/qkd/etsi004/key-material`. A key that there is no room for
 /// is answered when there is, with 503 and `Retry-After: 0`; after `hold` with `Retry-After: 1`.
 ///
-///     auto source = std::make_shared<push_source>(push_source_options{...});
+///     push_source_options at{"qkd://kms@A", "qkd://kms@B", push_source_options::end::begins, security_class::hardware};
+///     auto source = std::make_shared<push_source>(at);
 ///     options.peers[0].source = source;
 ///     net::site site{context, std::move(options)};
 ///     push::receiver receiver{context, site, {{{"link", source, "http://127.0.0.1:8100", ""}}}};
