@@ -4,7 +4,7 @@
   - ```cpp that is a file of examples/ without its opening comment, or {literalinclude} of a tested file,
   - ```console: commands that tests/docs/run_page.py runs, or that build or test the tree and exist as they are written,
   - ```toml with a comment "file: NAME" before it, that a later command of the page uses,
-  - a block with a name, of a page that a test of its own reads (READ_BY),
+  - a block of a page that a test of its own reads (READ_BY),
   - ```text: output, or a drawing.
 Links between the pages lead somewhere, and so do the files and the make targets that README.md names.
 
@@ -19,8 +19,10 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "docs"))
 import pages  # noqa: E402
 
-# Pages whose blocks with a name ("<!-- file: NAME -->", "<!-- run: NAME -->") are what another test does.
-READ_BY = {"docs/package.md": "tests/package/check.py"}
+# Pages some kinds of blocks of which another test reads, and does what they say.
+READ_BY = {"docs/package.md": ("tests/package/check.py", {"sh", "cmake"}),
+           "bindings/python/README.md": ("tests/python/test_readme.py", {"python"}),
+           "README.md": ("tests/python/test_readme.py", {"python"})}
 
 # Directives of MyST that show no code of their own.
 NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile"}
@@ -148,9 +150,10 @@ def block_violations(name, text, tree):
                         found.append(f"{name}:{command.line}: output of what is not run")
                     if why := wrong_command(command.text, text, tree):
                         found.append(f"{name}:{command.line}: {why}")
-        elif block.file and name in READ_BY:
-            if os.path.basename(name) not in tree.read(READ_BY[name]):
-                found.append(f"{where}: {READ_BY[name]} does not read this page")
+        elif name in READ_BY and block.kind in READ_BY[name][1]:
+            script = READ_BY[name][0]
+            if not tree.exists(script) or os.path.basename(name) not in tree.read(script):
+                found.append(f"{where}: {script} does not read this page")
         elif block.kind == "toml":
             later = "\n".join(b.text for b in shown[at + 1:] if isinstance(b, pages.Block) and b.kind == "console")
             if not block.file:
@@ -272,7 +275,7 @@ def self_check():
 
     marked = "<!-- run: x -->\n```sh\nx\n```"
     assert wrong(marked, "docs/package.md") == []
-    assert wrong(marked) and wrong("```sh\nx\n```", "docs/package.md")
+    assert wrong(marked) and wrong("```py\nx\n```", "docs/package.md")
     tree.files["tests/package/check.py"] = ""
     assert wrong(marked, "docs/package.md")
 

@@ -193,14 +193,20 @@ class key_stream {
   }
 
   [[nodiscard]] result<key_chunk> chunk(std::optional<std::uint64_t> index, key_patience p) {
+    result<key_chunk> r{key_chunk{}};  // filled where it stands: it is not moved again
+    key_chunk& c = *r;
     auto memory = end_->arena.allocate(end_->chunk_size());
-    if (!memory) return memory.error();
-    key_chunk c;
-    const auto taken = take(index, memory->span(), p, c);
-    if (!taken) return taken.error();
-    c.index = *taken;
-    c.key = std::move(*memory);
-    return c;
+    if (!memory) {
+      r = memory.error();
+      return r;
+    }
+    if (const auto taken = take(index, memory->span(), p, c)) {
+      c.index = *taken;
+      c.key = std::move(*memory);
+    } else {
+      r = taken.error();
+    }
+    return r;
   }
 
   /// Out of the way of what is fast.

@@ -337,7 +337,7 @@ struct stream_end {
   tick_clock clock;
   std::atomic<key_ring*> fast{nullptr};
   std::atomic<bool> wants_vendor_metadata{false};
-  bool left;  ///< there is nothing to close any more
+  std::atomic<bool> left;  ///< there is nothing to close any more
 
   std::mutex mutex;                ///< of what follows
   std::shared_ptr<key_ring> ring;  ///< set by the first that finds it

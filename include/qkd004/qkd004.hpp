@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "qkd004/async_client.hpp"
 #include "qkd004/client.hpp"
 #include "qkd004/exchange.hpp"
 #include "qkd004/in_process.hpp"
@@ -20,3 +21,4 @@
 #include "qkd004/secret.hpp"
 #include "qkd004/status.hpp"
 #include "qkd004/version.hpp"
+#include "qkd004/waiting.hpp"

@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -53,6 +56,9 @@ class tcp_exchange final : public exchange,
   void wait(call& c) override;
   void wait_until(call& c, time_point until) override;
   void cancel(call& c) noexcept override;
+  time_point drive(time_point now) override;
+  [[nodiscard]] int descriptor() override;
+  void wake() noexcept override;
   [[nodiscard]] extensions supports() const override;
   [[nodiscard]] result<std::unique_ptr<key_flow>> subscribe(const open_connect_response& stream,
                                                             std::uint64_t first, std::uint32_t credit,
@@ -79,6 +85,7 @@ class tcp_exchange final : public exchange,
   void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until);
   void give_up(call& c, std::error_code why);
   void tidy();
+  void watch();
   void hand_over();
   void wake_driver() noexcept;
 
@@ -105,6 +112,15 @@ class tcp_exchange final : public exchange,
   std::vector<lane_ptr> polled_lanes_;
   std::vector<sleeper*> sleepers_;
   int wake_[2] = {-1, -1};  ///< a pipe: wakes the one who polls
+
+  /// What an event loop watches: an epoll set with all connections, and an eventfd for wake().
+  struct watched_lane {
+    lane_ptr what;
+    lane::interest how;
+  };
+  std::atomic<int> loop_{-1};
+  std::atomic<int> signal_{-1};
+  std::vector<watched_lane> watched_;
 };
 
 /// A deadline may be as far away as time_point::max().
@@ -224,6 +240,22 @@ class tcp_exchange::flow final : public key_flow {
     for (call* const c : std::exchange(waiters_, {})) owner_->on_done(*c);
   }
 
+  /// Ends the waiting of those whose deadline has passed. Returns the next.
+  time_point expire(time_point now) {
+    time_point next = time_point::max();
+    for (std::size_t i = 0; i < waiters_.size();) {
+      call& c = *waiters_[i];
+      if (c.deadline > now) {
+        next = std::min(next, c.deadline);
+        ++i;
+        continue;
+      }
+      std::erase(waiters_, &c);
+      c.error = status::timeout;
+      owner_->on_done(c);
+    }
+    return next;
+  }
   /// Returns whether it waited here.
   bool forget(const call& c) noexcept { return std::erase(waiters_, &c) != 0; }
 
@@ -310,7 +342,7 @@ tcp_exchange::~tcp_exchange() {
     const std::lock_guard lock{mutex_};
     for (const auto& l : lanes_) l->end(std::make_error_code(std::errc::operation_canceled));
   }
-  for (const int descriptor : wake_) {
+  for (const int descriptor : {wake_[0], wake_[1], loop_.load(), signal_.load()}) {
     if (descriptor >= 0) ::close(descriptor);
   }
 }
@@ -378,6 +410,7 @@ void tcp_exchange::start(std::span<call* const> calls) {
   if (l && !options_.per_call) l->flush();
   if (driven_ && l && l->wants().events != POLLIN) wake_driver();
   if (driven_ && options_.per_call) wake_driver();
+  watch();
 }
 
 void tcp_exchange::wait(call& c) { wait_until(c, time_point::max()); }
@@ -517,7 +550,73 @@ bool tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point unti
     if (ready == 0) l.expire(boot_clock::now());
   }
   polled_lanes_.clear();
+  watch();
   return !interrupted;
+}
+
+int tcp_exchange::descriptor() {
+  const std::lock_guard lock{mutex_};
+  if (loop_ >= 0) return loop_;
+  const int set = ::epoll_create1(EPOLL_CLOEXEC);
+  const int signal = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  epoll_event event{EPOLLIN, {}};
+  if (set < 0 || signal < 0 || ::epoll_ctl(set, EPOLL_CTL_ADD, signal, &event) != 0) {
+    if (set >= 0) ::close(set);
+    if (signal >= 0) ::close(signal);
+    return -1;  // no descriptor left: by time alone
+  }
+  signal_ = signal;
+  loop_ = set;
+  watch();
+  return set;
+}
+
+/// Takes no lock: calls complete under it.
+void tcp_exchange::wake() noexcept {
+  const std::uint64_t one = 1;
+  if (const int signal = signal_; signal >= 0) static_cast<void>(::write(signal, &one, sizeof one));
+}
+
+/// Has the epoll set follow the connections, and what each waits for.
+void tcp_exchange::watch() {
+  if (loop_ < 0 || arena_.forked()) return;  // the set of a child is the parent's
+  std::erase_if(watched_, [this](const watched_lane& w) {
+    const bool lives = !w.what->is_over() && std::find(lanes_.begin(), lanes_.end(), w.what) != lanes_.end();
+    if (!lives) ::epoll_ctl(loop_, EPOLL_CTL_DEL, w.how.descriptor, nullptr);
+    return !lives;
+  });
+  for (const auto& l : lanes_) {
+    if (l->is_over()) continue;
+    const lane::interest now = l->watched_for();
+    auto it = std::find_if(watched_.begin(), watched_.end(), [&l](const auto& w) { return w.what == l; });
+    if (it != watched_.end() && it->how == now) continue;
+    // another socket may have the number of one before
+    const bool known = it != watched_.end() && it->how.socket == now.socket;
+    if (it == watched_.end()) it = watched_.insert(it, {l, now});
+    epoll_event event{};
+    event.events =
+        ((now.events & POLLIN) != 0 ? EPOLLIN : 0U) | ((now.events & POLLOUT) != 0 ? EPOLLOUT : 0U);
+    ::epoll_ctl(loop_, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, now.descriptor, &event);
+    it->how = now;
+  }
+}
+
+time_point tcp_exchange::drive(time_point) {
+  std::unique_lock lock{mutex_};
+  if (arena_.forked()) return time_point::max();
+  std::uint64_t ignored = 0;
+  if (signal_ >= 0) static_cast<void>(::read(signal_, &ignored, sizeof ignored));
+  if (!driven_) poll_once(lock, boot_clock::now());  // else whoever waits does it for us
+  const time_point now = boot_clock::now();
+  time_point next = time_point::max();
+  for (const auto& l : lanes_) {
+    l->expire(now);
+    next = std::min(next, l->earliest());
+  }
+  for (flow* const f : flows_) next = std::min(next, f->expire(now));
+  hand_over();
+  watch();
+  return next;
 }
 
 void tcp_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until) {

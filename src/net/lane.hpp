@@ -81,6 +81,18 @@ class lane {
   void end(std::error_code why);
 
   [[nodiscard]] pollfd wants() const noexcept;
+  /// The same for who keeps it: tells sockets apart that have had the same number.
+  struct interest {
+    int descriptor;
+    short events;
+    std::size_t socket;
+
+    friend bool operator==(const interest&, const interest&) = default;
+  };
+  [[nodiscard]] interest watched_for() const noexcept {
+    const pollfd now = wants();
+    return {now.fd, now.events, next_endpoint_};
+  }
   void on_ready(short events);
 
   [[nodiscard]] bool is_over() const noexcept { return step_ == step::over; }
