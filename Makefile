@@ -24,9 +24,11 @@ bench: ## build the benchmarks at -O2 and run them one after the other
 	@.ci/packages bench
 	@mkdir -p build
 	@cmake --preset release >build/release-configure.log 2>&1 || { cat build/release-configure.log; exit 1; }
-	@cmake --build --preset release --target benchmarks
+	@cmake --build --preset release --target benchmarks qkd004_python
 	@for b in build/release/benchmarks/bench_*; do \
 	  if [ -f "$$b" ] && [ -x "$$b" ]; then echo "== $${b##*/}"; "$$b" || exit 1; fi; done
+	@echo "== python_bench"
+	@PYTHONPATH=build/release/python build/venv/bin/python -B benchmarks/python_bench.py
 
 docs: ## make the documentation site, build/docs/html
 	@.ci/packages docs

@@ -36,7 +36,7 @@ PACKAGES = [
     ("fmt", r"fmt/", ["src/"]),
     ("simdjson", r"simdjson", ["src/wire/", "src/conformance/"]),
     ("CLI11", r"CLI/", ["src/cli/"]),
-    ("toml++", r"toml(\+\+/|\.hpp)", ["src/serve/"]),
+    ("toml++", r"toml(\+\+/|\.hpp)", ["src/serve/", "bindings/python/"]),
     ("pybind11", r"pybind11/", ["bindings/python/"]),
     ("Python", r"Python\.h", ["bindings/python/"]),
 ]

@@ -90,6 +90,27 @@ class key_stream {
     return std::nullopt;
   }
 
+  /// The key at `index`, or the next one, into memory of the caller's, and all of `described` but the key; waits for it up
+  /// to QoS Timeout. Returns the index.
+  /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
+  [[nodiscard]] result<std::uint64_t> key_into(std::span<std::byte> out, key_chunk& described,
+                                               std::optional<std::uint64_t> index = std::nullopt) {
+    return take(index, out, key_patience::timeout, described);
+  }
+
+  /// As key_into() if the key is there, else insufficient_key at once.
+  [[nodiscard]] result<std::uint64_t> try_key_into(std::span<std::byte> out, key_chunk& described,
+                                                   std::optional<std::uint64_t> index = std::nullopt) {
+    return take(index, out, key_patience::none, described);
+  }
+
+  /// The ring that keys of this process are taken from without a call, a lock or a system call, as long as its epoch()
+  /// is epoch(); null over a wire. Keys are taken there as well as here, by any number of threads.
+  /// Lifetime: this object's.
+  [[nodiscard]] key_ring* ring() { return outcome() == status::qos_not_met ? nullptr : end_->find_ring(); }
+  /// Counts the OPEN_CONNECTs of this side; an older one is fenced off (R3).
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return end_->opened.epoch; }
+
   using run = key_run;
 
   /// The next keys, as many as follow one another and fit; waits for the first only. Over plain 004, which cannot
