@@ -4,8 +4,6 @@
 //     QKD004_BENCH_ROUNDS=4000 bench_capi_bench       more rounds (default 2,000 of 127 keys for each way)
 //     QKD004_BENCH_STREAMS=1000 bench_capi_bench      fewer streams (default 10,000)
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -218,7 +216,8 @@ void growth() {
       "%zu rings full\n",
       streams, chunks, seconds, full);
   std::printf(
-      "both sites: resident %.1f MiB, of it locked %.1f MiB; a site %.1f MiB, goal: 64 MiB at the most\n",
+      "both key managers, and the streams of both applications: resident %.1f MiB, of it locked %.1f MiB; "
+      "that is %.1f MiB a key manager, goal: 64 MiB at the most\n",
       rss, locked, rss / 2);
   for (std::size_t i = 0; i != streams; ++i) {
     must(qkd004_close(at_a[i]));

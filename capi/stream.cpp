@@ -65,6 +65,7 @@ answer open_connect(qkd004_client* client, const opening& o, qkd004_stream** str
   if (o.id != nullptr) write_id(*o.id, opened->id());
   const status outcome = opened->outcome();
   made->stream.emplace(*std::move(opened));
+  if (made->vendor_metadata) made->stream->want_vendor_metadata();
   made->is_open.store(
       true, std::memory_order_release);  // pairs with the acquire in client_object::cancel_streams()
   out = handle.publish(std::move(made));
@@ -165,7 +166,7 @@ answer take(qkd004_stream* stream, buffer<std::uint8_t> key, const key_call& k) 
     if (!taken) return taken.error();
     if (taken->bytes().size() != s.chunk()) return status::protocol_error;
     std::memcpy(key.first(s.chunk()).data(), taken->bytes().data(), s.chunk());
-    room.put(taken->metadata, {});
+    room.put(taken->metadata, taken->vendor_metadata);
     index = taken->index;
   }
   key.filled(s.chunk());
@@ -190,25 +191,20 @@ answer take(qkd004_stream* stream, buffer<std::uint8_t> key, const key_call& k) 
   return true;
 }
 
-/// The arguments of a call for the next key.
-struct next_call {
-  std::uint8_t* key;
-  std::size_t* size;
-  std::uint64_t* index;
-  qkd004_metadata* metadata;
-};
+// Not inlined, and with the arguments as they came: in registers they are passed on by a jump, so that the short way needs
+// nothing of what these do.
 
-// not inlined: what they need of the stack is not for the short way
-
-[[gnu::noinline]] int next_key(qkd004_stream* stream, const next_call& c) {
+[[gnu::noinline]] int next_key(qkd004_stream* stream, std::uint8_t* key, std::size_t* size,
+                               std::uint64_t* index, qkd004_metadata* metadata) {
   return guarded("qkd004_next_key", [&] {
-    return take(stream, {c.key, c.size}, {key_call::which::next, 0, c.index, c.metadata});
+    return take(stream, {key, size}, {key_call::which::next, 0, index, metadata});
   });
 }
 
-[[gnu::noinline]] int try_next_key(qkd004_stream* stream, const next_call& c) {
+[[gnu::noinline]] int try_next_key(qkd004_stream* stream, std::uint8_t* key, std::size_t* size,
+                                   std::uint64_t* index, qkd004_metadata* metadata) {
   return guarded("qkd004_try_next_key", [&] {
-    return take(stream, {c.key, c.size}, {key_call::which::next_if_there, 0, c.index, c.metadata});
+    return take(stream, {key, size}, {key_call::which::next_if_there, 0, index, metadata});
   });
 }
 
@@ -309,18 +305,20 @@ int qkd004_get_key(qkd004_stream* stream, uint64_t index, uint8_t* key, size_t* 
   });
 }
 
-int qkd004_next_key(qkd004_stream* stream, uint8_t* key, size_t* size, uint64_t* index,
-                    qkd004_metadata* metadata) {
+// flatten: all of the short way is one function
+
+[[gnu::flatten]] int qkd004_next_key(qkd004_stream* stream, uint8_t* key, size_t* size, uint64_t* index,
+                                     qkd004_metadata* metadata) {
   if (metadata == nullptr && take_ready(stream, key, size, index)) [[likely]]
     return 0;
-  return next_key(stream, {key, size, index, metadata});
+  return next_key(stream, key, size, index, metadata);
 }
 
-int qkd004_try_next_key(qkd004_stream* stream, uint8_t* key, size_t* size, uint64_t* index,
-                        qkd004_metadata* metadata) {
+[[gnu::flatten]] int qkd004_try_next_key(qkd004_stream* stream, uint8_t* key, size_t* size, uint64_t* index,
+                                         qkd004_metadata* metadata) {
   if (metadata == nullptr && take_ready(stream, key, size, index)) [[likely]]
     return 0;
-  return try_next_key(stream, {key, size, index, metadata});
+  return try_next_key(stream, key, size, index, metadata);
 }
 
 int qkd004_get_keys(qkd004_stream* stream, uint8_t* keys, size_t* size, uint64_t* first, size_t* count) {

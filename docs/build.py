@@ -5,8 +5,10 @@ Every warning is an error.
 
     docs/build.py [build folder]      by default build/docs; the site is in html/ there
 
-Needs doxygen and the packages of docs/requirements.txt in build/venv (.ci/docs); exits with 77 where they are missing.
+The Python module has to be there for its reference: see python_module(). Needs doxygen and the packages of
+docs/requirements.txt in build/venv (.ci/docs); exits with 77 where they are missing.
 """
+import glob
 import os
 import re
 import shutil
@@ -55,10 +57,31 @@ def headers_without_a_page():
         for name in names:
             with open(os.path.join(place, name), encoding="utf-8") as file:
                 shown += file.read()
-    headers = [name for folder in ("include/qkd004", "include/qkd004/net", "capi")
-               for name in sorted(os.listdir(os.path.join(ROOT, folder)))
-               if name.endswith((".hpp", ".h")) and name not in WITHOUT_A_PAGE]
+    paths = (glob.glob(os.path.join(ROOT, "include/qkd004/**/*.hpp"), recursive=True)
+             + glob.glob(os.path.join(ROOT, "capi/*.h")))
+    headers = sorted({os.path.basename(path) for path in paths} - WITHOUT_A_PAGE)
     return [f"{name}: no page of docs/reference shows it" for name in headers if f"}} {name}\n" not in shown]
+
+
+def python_module(folder):
+    """Where the Python reference takes the module from: $QKD004_PYTHON; else a build that has it, brought up to date;
+    else one that is built for it, which takes minutes the first time."""
+    if os.environ.get("QKD004_PYTHON"):
+        return os.environ["QKD004_PYTHON"]
+    built = [os.path.join(ROOT, "build", preset) for preset in ("dev", "release")]
+    build = next((one for one in built if glob.glob(os.path.join(one, "python/qkd004/_qkd004*.so"))), None)
+    if not build:
+        build = os.path.join(folder, "module")
+        print("docs: building the Python module", flush=True)
+        options = [f"-DQKD004_{name}=OFF" for name in ("TESTS", "CLI", "CAPI", "DEVELOPER")]
+        done = run(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DQKD004_PYTHON=ON",
+                    *options])
+        if done.returncode:
+            sys.exit(done.stdout)
+    done = run(["cmake", "--build", build, "--target", "qkd004_python"])
+    if done.returncode:
+        sys.exit(done.stdout)
+    return os.path.join(build, "python")
 
 
 def main():
@@ -69,6 +92,8 @@ def main():
     if wrong := headers_without_a_page() + doxygen(os.path.join(folder, "doxygen")):
         print("\n".join(wrong))
         return 1
+    if os.path.isdir(os.path.join(ROOT, "bindings/python")):
+        os.environ["QKD004_PYTHON"] = python_module(folder)
     os.environ["QKD004_DOXYGEN"] = os.path.join(folder, "doxygen/xml")
     html = os.path.join(folder, "html")
     made = run([SPHINX, "-q", "-W", "--keep-going", "-n", "-c", "docs", "-d", os.path.join(folder, "doctrees"), ".", html])

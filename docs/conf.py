@@ -3,6 +3,7 @@
 a page stands on the site where it stands in the repository and the links between pages hold in both."""
 import os
 import re
+import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -36,6 +37,7 @@ nitpicky = True
 # Names of the standard library and of Asio, template parameters, and what is deliberately not part of the reference.
 nitpick_ignore_regex = [
     (r"c:.*", r"u?int(8|16|32|64)_t|size_t|NULL|struct timespec|FILE"),
+    (r"py:.*", r"(os|uuid|enum|sys|collections|typing|logging)\..*|qkd004\._qkd004\..*"),
     (r"cpp:.*", r"std(::.*)?"),
     (r"cpp:.*", r"asio(::.*)?"),
     (r"cpp:.*", r"u?int(8|16|32|64)_t|size_t|timespec|pid_t|clockid_t|::getpid"),
@@ -43,6 +45,7 @@ nitpick_ignore_regex = [
     (r"cpp:.*", r"counters|stream|state|next|waiting_map::iterator|detail(::.*)?"),  # named inside the class that has them
 ]
 
+sys.path.insert(0, os.environ.get("QKD004_PYTHON", ""))
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that includes point only down the layers.
 
-    doors (capi, bindings/python, src/cli) -> conformance | serve -> client (src/*) -> net | software
+    doors (capi, bindings/python, src/cli) -> conformance | serve -> client (src/*) | push -> net | software
         -> wire | source | store -> core
 
 A room may include any room below it and itself, never a sibling (wire does not include store). Core headers
@@ -17,11 +17,12 @@ import re
 import sys
 import tempfile
 
-RANK = {"core": 0, "wire": 1, "source": 1, "software": 2, "store": 1, "net": 2, "client": 3,
+RANK = {"core": 0, "wire": 1, "source": 1, "software": 2, "store": 1, "net": 2, "client": 3, "push": 3,
         "serve": 4, "conformance": 4, "cli": 5, "capi": 5, "python": 5}
 
 # Which folder is which room; the first that matches counts.
-ROOMS = [("include/qkd004/net/", "net"), ("include/qkd004/", "core"), ("src/wire/", "wire"),
+ROOMS = [("include/qkd004/net/", "net"), ("include/qkd004/push/", "push"), ("src/push/", "push"),
+         ("include/qkd004/", "core"), ("src/wire/", "wire"),
          ("src/source/", "source"), ("src/software/", "software"), ("src/store/", "store"),
          ("src/net/", "net"), ("src/serve/", "serve"), ("src/conformance/", "conformance"), ("src/cli/", "cli"), ("src/", "client"),
          ("capi/", "capi"), ("bindings/python/", "python")]
@@ -30,7 +31,7 @@ ROOMS = [("include/qkd004/net/", "net"), ("include/qkd004/", "core"), ("src/wire
 PACKAGES = [
     ("Boost.Beast", r"boost/beast(/|\.hpp)", ["src/net/http"]),
     ("Boost", r"boost/", ["src/net/http"]),
-    ("Asio", r"asio(/|\.hpp)", ["src/", "include/qkd004/net/", "capi/", "bindings/python/"]),
+    ("Asio", r"asio(/|\.hpp)", ["src/", "include/qkd004/net/", "include/qkd004/push/", "capi/", "bindings/python/"]),
     ("OpenSSL", r"openssl/", ["src/"]),
     ("fmt", r"fmt/", ["src/"]),
     ("simdjson", r"simdjson", ["src/wire/", "src/conformance/"]),

@@ -4,8 +4,7 @@
   - ```cpp that is a file of examples/ without its opening comment, or {literalinclude} of a tested file,
   - ```console: commands that tests/docs/run_page.py runs, or that build or test the tree and exist as they are written,
   - ```toml with a comment "file: NAME" before it, that a later command of the page uses,
-  - a block of Python, of a page that tests/python/test_readme.py names,
-  - a block with a name, of a page that a test of its own reads (READ_BY),
+  - a block of a page that a test of its own reads (READ_BY),
   - ```text: output, or a drawing.
 Links between the pages lead somewhere, and so do the files and the make targets that README.md names.
 
@@ -20,13 +19,13 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "docs"))
 import pages  # noqa: E402
 
-# Pages whose blocks with a name ("<!-- file: NAME -->", "<!-- run: NAME -->") are what another test does.
-READ_BY = {"docs/package.md": "tests/package/check.py"}
-RUNS_PYTHON = "tests/python/test_readme.py"  # the blocks of Python on the pages it names
+# Pages some kinds of blocks of which another test reads, and does what they say.
+READ_BY = {"docs/package.md": ("tests/package/check.py", {"sh", "cmake"}),
+           "bindings/python/README.md": ("tests/python/test_readme.py", {"python"}),
+           "README.md": ("tests/python/test_readme.py", {"python"})}
 
 # Directives of MyST that show no code of their own.
-NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile",
-           "automodule", "autoclass", "autofunction"}
+NO_CODE = {"toctree", "admonition", "note", "warning", "glossary", "figure", "raw", "doxygenfile"}
 
 
 class Tree:
@@ -53,10 +52,12 @@ def without_opening_comment(code):
     return "\n".join(line for line in code.splitlines() if not line.startswith("//")).strip()
 
 
-def is_tested(path):
-    """Whether a file that a page shows is run by a test: examples/CMakeLists.txt and its kin take what these say."""
-    return bool(re.fullmatch(r"examples/(\w+\.cpp|c/\w+\.c|python/\w+\.py|compat/\w+\.c)|capi/qkd004\.h", path)
-                or path.startswith("tests/"))
+def is_tested(path, tree):
+    """Whether a file that a page shows is run by a test: examples/CMakeLists.txt says which are."""
+    if path.startswith(("tests/", "capi/qkd004.h")):
+        return True
+    match = re.fullmatch(r"examples/((?:c/|python/)?)\w+(\.\w+)", path)
+    return bool(match) and f"CONFIGURE_DEPENDS {match[1]}*{match[2]})" in tree.read("examples/CMakeLists.txt")
 
 
 def wrong_command(command, page, tree):
@@ -123,8 +124,11 @@ def block_violations(name, text, tree):
             path = os.path.normpath(os.path.join(os.path.dirname(name), directive[2]))
             if not tree.exists(path):
                 found.append(f"{where}: there is no {path}")
-            elif not is_tested(path):
+            elif not is_tested(path, tree):
                 found.append(f"{where}: no test runs {path}")
+        elif directive and directive[1] == "eval-rst":
+            if not re.fullmatch(r"(\s*\.\. auto\w+:: \S+\n?|\s+:[\w-]+:.*\n?|\s*\n)*", block.text):
+                found.append(f"{where}: more than the reference of a module")
         elif directive:
             if directive[1] not in NO_CODE:
                 found.append(f"{where}: a block {{{directive[1]}}} is not one that is tested")
@@ -135,9 +139,6 @@ def block_violations(name, text, tree):
             if not any(without_opening_comment(tree.read(f"examples/{file}")) == block.text.strip()
                        for file in examples):
                 found.append(f"{where}: this C++ is no file of examples/")
-        elif block.kind == "python":
-            if f'"{name}"' not in tree.read(RUNS_PYTHON):
-                found.append(f"{where}: {RUNS_PYTHON} does not read this page")
         elif block.kind == "console":
             for command in pages.commands(block):
                 if not command.text:
@@ -149,9 +150,10 @@ def block_violations(name, text, tree):
                         found.append(f"{name}:{command.line}: output of what is not run")
                     if why := wrong_command(command.text, text, tree):
                         found.append(f"{name}:{command.line}: {why}")
-        elif block.file and name in READ_BY:
-            if os.path.basename(name) not in tree.read(READ_BY[name]):
-                found.append(f"{where}: {READ_BY[name]} does not read this page")
+        elif name in READ_BY and block.kind in READ_BY[name][1]:
+            script = READ_BY[name][0]
+            if not tree.exists(script) or os.path.basename(name) not in tree.read(script):
+                found.append(f"{where}: {script} does not read this page")
         elif block.kind == "toml":
             later = "\n".join(b.text for b in shown[at + 1:] if isinstance(b, pages.Block) and b.kind == "console")
             if not block.file:
@@ -226,7 +228,7 @@ class Pretended(Tree):
 
     def __init__(self, **files):
         self.files = {"Makefile": "demo:\n", "CMakePresets.json": '{"configurePresets":[{"name":"dev"}]}',
-                      "tests/CMakeLists.txt": "core", "examples/CMakeLists.txt": "", "examples/a.cpp": "// c\nint x;\n",
+                      "tests/CMakeLists.txt": "core\n", "examples/CMakeLists.txt": "CONFIGURE_DEPENDS *.cpp)", "examples/c/a.c": "", "examples/a.cpp": "// c\nint x;\n",
                       "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n", "tests/package/check.py": "package.md"} | files
 
     def exists(self, name):
@@ -257,7 +259,7 @@ def self_check():
                  "```console\n$ make demo\n$ ctest --preset dev -L core\n$ tests/model/check.py --trail\n```",
                  "```{literalinclude} ../examples/a.cpp\n:language: cpp\n```", "```{toctree}\na\n```",
                  "<!-- file: a.toml -->\n```toml\nx = 1\n```\n```console\n$ qkd004 serve --config a.toml\n```",
-                 ":::{note}\nwords\n:::\n\nwords", "- a\n\n  more of a\n\n    still a", "```console\n$ E=build/dev/tests/model/x\n$ $E --trail\n```"):
+                 "```{eval-rst}\n.. autoclass:: a.B\n   :members:\n```", ":::{note}\nwords\n:::\n\nwords", "- a\n\n  more of a\n\n    still a", "```console\n$ E=build/dev/tests/model/x\n$ $E --trail\n```"):
         assert wrong(page) == [], (page, wrong(page))
     for page in ("```cpp\nint y;\n```", "```\nx\n```", "```sh\nx\n```", "words\n\n    code", "- a\n\n      code", "```text\nx",
                  "```console\nout\n```", "```console\n$ make tea\n```", "```console\n$ make demo\nout\n```",
@@ -265,21 +267,17 @@ def self_check():
                  "```console\n$ tests/model/check.py --tea\n```", "```console\n$ tests/tea.py\n```",
                  "```console\n$ qkd004 'unfinished\n```", "```console\n$ $E x\n```",
                  "```console\n$ cmake --build --preset dev --target example_tea\n```",
-                 "```{literalinclude} ../examples/b.cpp\n```", "```{literalinclude} ../src/a.md\n```",
+                 "```{literalinclude} ../examples/b.cpp\n```", "```{literalinclude} ../examples/c/a.c\n```", "```{literalinclude} ../src/a.md\n```",
                  "```{code-block} cpp\nint x;\n```", "```{raw} html\n<b>\n```", "```toml\nx = 1\n```",
                  "<!-- file: a.toml -->\n```toml\nx = 1\n```\n```console\n$ qkd004 serve --config b.toml\n```",
-                 ":::{note}\n```sh\nx\n```\n:::"):
+                 "```{eval-rst}\n.. code-block:: c\n\n   int x;\n```", ":::{note}\n```sh\nx\n```\n:::"):
         assert wrong(page), page
 
     marked = "<!-- run: x -->\n```sh\nx\n```"
     assert wrong(marked, "docs/package.md") == []
-    assert wrong(marked) and wrong("```sh\nx\n```", "docs/package.md")
+    assert wrong(marked) and wrong("```py\nx\n```", "docs/package.md")
     tree.files["tests/package/check.py"] = ""
     assert wrong(marked, "docs/package.md")
-
-    tree.files[RUNS_PYTHON] = 'for page in ("README.md",):'
-    assert wrong("```python\nx\n```", "README.md") == []
-    assert wrong("```python\nx\n```")
 
     def broken(page):
         return link_violations("docs/p.md", page, tree)

@@ -531,7 +531,7 @@ class async_key_stream {
 ///
 ///     qkd004::async_client c{via, arena};
 ///     // watch c.descriptor() for input (-1: there is none), and look after c.drive() again when it says so
-///     c.open_connect(request, [&](qkd004::result<qkd004::async_key_stream> s) { ... });
+///     c.open_connect(request, [&](qkd004::result<qkd004::async_key_stream> s) { begin(s); });
 ///     for (;;) { wait(c.descriptor(), until); until = c.drive(); }
 ///
 /// After something was started or cancelled, drive() is due: descriptor() shows input then; without a descriptor, call it.

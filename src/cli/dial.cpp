@@ -23,9 +23,9 @@ dialled dial(const server_options& o, std::size_t bytes) {
   options.allow_insecure = o.allow_insecure;
   options.server = o.server;
   if (o.tls != net::tls_options{}) {
-    if (!o.uri.starts_with("qkd004s:")) {
+    if (!o.uri.starts_with("qkd004s:") && !o.uri.starts_with("https:")) {
       d.failed =
-          complain(exit_code::usage, "certificates are for qkd004s://, and " + o.uri + " is without TLS");
+          complain(exit_code::usage, "certificates are for qkd004s:// and https://, and " + o.uri + " is without TLS");
       return d;
     }
     if (!serve::check_tls_files(o.tls, &why)) {

@@ -20,7 +20,7 @@ namespace {
 
 namespace cf = conformance;
 
-bool is_tls(const std::string& uri) { return uri.starts_with("qkd004s:"); }
+bool is_tls(const std::string& uri) { return uri.starts_with("qkd004s:") || uri.starts_with("https:"); }
 
 /// Of an application with that certificate. Nothing if it cannot be used; `why` then receives a sentence.
 std::optional<cf::connector> connector_of(const doctor_options& o, const net::tls_options& own,
@@ -39,11 +39,11 @@ std::optional<cf::connector> connector_of(const doctor_options& o, const net::tl
 bool connect_both(cf::survey_options& s, const doctor_options& o, std::string& why) {
   const bool tls = is_tls(o.uri) || is_tls(o.peer);
   if (o.tls == net::tls_options{}) {
-    if (tls) why = "qkd004s:// needs --certificate, --key and --authority";
+    if (tls) why = "qkd004s:// and https:// need --certificate, --key and --authority";
     return !tls;
   }
   if (!tls) {
-    why = "certificates are for qkd004s://, and " + o.uri + " is without TLS";
+    why = "certificates are for qkd004s:// and https://, and " + o.uri + " is without TLS";
     return false;
   }
   const auto at_a = connector_of(o, o.tls, why);

@@ -71,7 +71,8 @@ void add_server(CLI::App& command, server_options& o) {
   command
       .add_option(
           "--uri", o.uri,
-          "the key manager: qkd004://HOST:PORT, over TLS qkd004s://HOST:PORT, or a Unix socket unix:/PATH")
+          "the key manager: qkd004://HOST:PORT, over TLS qkd004s://HOST:PORT, a Unix socket unix:/PATH, or "
+          "http://HOST:PORT and https://HOST:PORT")
       ->required()
       ->type_name("URI");
   add_tls(command, o.tls, o.server);
@@ -368,7 +369,7 @@ struct command_line {
                       [this] { return cli::doctor(doctor); });
     CLI::Option* const list = c.add_flag("--list", doctor.list,
                                          "print every case with clause, level and needs, and examine nobody");
-    c.add_option("uri", doctor.uri, "the server: qkd004://HOST:PORT, qkd004s://HOST:PORT or unix:/PATH")
+    c.add_option("uri", doctor.uri, "the server: qkd004://HOST:PORT, qkd004s://HOST:PORT, unix:/PATH, http://HOST:PORT or https://HOST:PORT")
         ->type_name("URI");
     auto* const peer =
         c.add_option("--peer", doctor.peer,

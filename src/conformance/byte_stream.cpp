@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "conformance/rest_stream.hpp"
 #include "net/address.hpp"
 #include "net/channel.hpp"
 #include "net/tls_session.hpp"
@@ -192,23 +193,28 @@ result<std::unique_ptr<socket_stream>> connect_tcp(const net::address& address, 
   return std::error_code{error, std::system_category()};
 }
 
+/// Frames, whatever carries them.
+std::unique_ptr<byte_stream> spoken_as(std::unique_ptr<byte_stream> carrier, const net::address& to) {
+  if (to.spoken == net::protocol::frames) return carrier;
+  const bool v6 = to.host.find(':') != std::string::npos;
+  return over_rest(std::move(carrier), (v6 ? "[" + to.host + "]" : to.host) + ":" + std::to_string(to.port));
+}
+
 }  // namespace
 
 result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milliseconds timeout,
                                                    std::string& why) {
   const auto until = steady::now() + timeout;
   if (uri.starts_with("unix:")) return connect_unix(uri.substr(5), until, why);
-  if (!uri.starts_with("qkd004:")) {
-    why = uri.starts_with("qkd004s:")
-              ? uri + " is TLS, for which a certificate is needed"
-              : "only qkd004:// (TCP), qkd004s:// (TLS) and unix: can be examined, not " + uri;
-    return status::invalid_argument;
-  }
   const auto address = net::parse_address(uri, &why);
   if (!address) return address.error();
+  if (address->kind == net::scheme::tls) {
+    why = uri + " is TLS, for which a certificate is needed";
+    return status::invalid_argument;
+  }
   auto made = connect_tcp(*address, uri, until, why);
   if (!made) return made.error();
-  return std::unique_ptr<byte_stream>{std::move(*made)};
+  return spoken_as(std::move(*made), *address);
 }
 
 result<connector> connect_tls(const net::tls_options& own, expected_servers servers, std::string& why) {
@@ -217,10 +223,10 @@ result<connector> connect_tls(const net::tls_options& own, expected_servers serv
   return connector{[context = std::move(*context), servers = std::move(servers)](
                        const std::string& uri, milliseconds timeout,
                        std::string& fault) -> result<std::unique_ptr<byte_stream>> {
-    if (!uri.starts_with("qkd004s:")) return connect_plain(uri, timeout, fault);
     const auto until = steady::now() + timeout;
     const auto address = net::parse_address(uri, &fault);
     if (!address) return address.error();
+    if (address->kind != net::scheme::tls) return connect_plain(uri, timeout, fault);
     const auto socket = connect_tcp(*address, uri, until, fault);
     if (!socket) return socket.error();
     auto made = std::make_unique<tls_stream>((*socket)->release());
@@ -232,7 +238,7 @@ result<connector> connect_tls(const net::tls_options& own, expected_servers serv
       fault = "cannot connect to " + uri + ": " + words;
       return began.error();
     }
-    return std::unique_ptr<byte_stream>{std::move(made)};
+    return spoken_as(std::move(made), *address);
   }};
 }
 

@@ -45,14 +45,15 @@ class byte_stream {
 using connector = std::function<result<std::unique_ptr<byte_stream>>(const std::string& uri,
                                                                      milliseconds timeout, std::string& why)>;
 
-/// `qkd004://host:port` by plain TCP, wherever it is: the keys that the checks see are nobody's; and `unix:/path`.
+/// `qkd004://host:port` by plain TCP, wherever it is: the keys that the checks see are nobody's; `unix:/path`; and
+/// `http://host:port`, over which frames go as requests (rest_stream).
 [[nodiscard]] result<std::unique_ptr<byte_stream>> connect_plain(const std::string& uri, milliseconds timeout,
                                                                  std::string& why);
 
 /// The SAN URI that the certificate of the server at each of these URIs must have; any other's has to name its host.
 using expected_servers = std::map<std::string, std::string>;
 
-/// A connector for `qkd004s://host:port` as well: as whoever the certificate names. Returns what cannot be used of the
+/// A connector for `qkd004s://host:port` and `https://host:port` as well: as whoever the certificate names. Returns what cannot be used of the
 /// files; `why` then receives a sentence with the path.
 [[nodiscard]] result<connector> connect_tls(const net::tls_options& own, expected_servers servers,
                                             std::string& why);

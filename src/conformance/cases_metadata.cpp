@@ -141,7 +141,7 @@ constexpr test_case cases[] = {
      "a stream without a mimetype has no metadata, whatever the room", no_mimetype},
     {"metadata.age", "D14", level::decision, in_both, 0,
      "age is in ms since the key became deliverable", age},
-    {"metadata.key-type", "wire", level::decision, in_forge, 0,
+    {"metadata.key-type", "wire", level::decision, in_forge, need::frames,
      "two octets of metadata are {key_type, role}: key_type 0 is served, another is refused", key_type},
     {"metadata.ignored", "wire", level::decision, in_forge, 0,
      "other octets in the request's metadata are ignored", octets_ignored},

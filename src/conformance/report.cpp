@@ -34,6 +34,7 @@ std::string needs_of(const test_case& c) {
                                                              {need::restart, "control of the peer"},
                                                              {need::destructive, "--destructive"},
                                                              {need::stranger, "two identities"},
+                                                             {need::frames, "frames"},
                                                              {need::wait_peer, "WAIT_PEER"},
                                                              {need::get_keys, "GET_KEYS"},
                                                              {need::acknowledge, "ACK"},

@@ -11,6 +11,9 @@ namespace {
 std::string missing(const test_case& c, const target& t, const run_options& o) {
   if ((c.dialects & static_cast<unsigned>(t.spoken)) == 0) return "not in this dialect";
   if ((c.needs & need::hello) != 0 && !t.greets) return "the server does not answer HELLO";
+  if ((c.needs & need::frames) != 0 && (t.uri_a.starts_with("http") || t.uri_b.starts_with("http"))) {
+    return "is about octets of frames, which HTTP does not carry";
+  }
   const unsigned features = need::features_of(c.needs);
   if ((features & t.features) != features) return "the server does not announce it in HELLO";
   if ((c.needs & need::both_ends) != 0 && !t.both_ends) {

@@ -18,19 +18,20 @@ enum class level : std::uint8_t { standard, decision };
 
 /// What a case cannot do without; bits.
 namespace need {
-inline constexpr unsigned both_ends = 1;     ///< a way to either end of a stream
-inline constexpr unsigned hello = 2;         ///< a server that answers HELLO
-inline constexpr unsigned cut_link = 4;      ///< control: break the link between two sites, and mend it
-inline constexpr unsigned restart = 8;       ///< control: restart the site of the other end
-inline constexpr unsigned destructive = 16;  ///< leave to send what stops some servers
-inline constexpr unsigned stranger = 32;     ///< a second application, that the servers tell from the first
+inline constexpr unsigned both_ends = 1;      ///< a way to either end of a stream
+inline constexpr unsigned hello = 2;          ///< a server that answers HELLO
+inline constexpr unsigned cut_link = 4;       ///< control: break the link between two sites, and mend it
+inline constexpr unsigned restart = 8;        ///< control: restart the site of the other end
+inline constexpr unsigned destructive = 16;   ///< leave to send what stops some servers
+inline constexpr unsigned stranger = 32;      ///< a second application, that the servers tell from the first
+inline constexpr unsigned frames = 1U << 31;  ///< octets of frames as they are, which HTTP does not carry
 // A feature that HELLO announces: its bit there, times 64.
 inline constexpr unsigned wait_peer = 1U << 6;
 inline constexpr unsigned get_keys = 2U << 6;
 inline constexpr unsigned acknowledge = 4U << 6;
 inline constexpr unsigned subscribe = 8U << 6;
 inline constexpr unsigned report = 16U << 6;
-[[nodiscard]] constexpr unsigned features_of(unsigned needs) noexcept { return needs >> 6; }
+[[nodiscard]] constexpr unsigned features_of(unsigned needs) noexcept { return (needs & ~frames) >> 6; }
 }  // namespace need
 
 /// Dialects, as bits.

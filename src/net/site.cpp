@@ -24,6 +24,12 @@ result<void> site::add(http::resource what) { return state_->core->add(std::move
 
 std::vector<std::string> site::addresses() const { return state_->core->addresses(); }
 
+void site::set_caller(site_caller* who) {
+  state_->core->join([core = state_->core, who] { core->set_caller(who); });
+}
+
+void site::join(std::function<void()> body) { state_->core->join(std::move(body)); }
+
 key_service& site::service() noexcept { return state_->core->service(); }
 
 key_manager& site::manager() noexcept { return state_->core->manager(); }

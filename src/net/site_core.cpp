@@ -473,7 +473,11 @@ void site_core::remove_peer(const connection& c, link_id link, const std::string
 }
 
 void site_core::deliver(connection_id to, const key_stream_id& stream, const get_keys_response& r) {
-  if (to < applications_.size() && applications_[to] != nullptr) applications_[to]->deliver(stream, r);
+  if (to < applications_.size() && applications_[to] != nullptr) {
+    applications_[to]->deliver(stream, r);
+  } else if (caller_ != nullptr) {
+    caller_->deliver(to, stream, r);
+  }
 }
 
 void site_core::send(link_id link, peer::message&& m) {

@@ -23,6 +23,7 @@
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/net/site.hpp"
+#include "qkd004/net/site_caller.hpp"
 
 namespace qkd004::net {
 
@@ -43,6 +44,8 @@ class site_core final : public turns, private key_manager::events {
   /// What the HTTP listeners serve.
   [[nodiscard]] http::service& http() noexcept { return http_; }
   [[nodiscard]] result<void> add(http::resource what);
+  /// Whose the connections are that are no application's.
+  void set_caller(site_caller* who) noexcept { caller_ = who; }
 
   /// \name From connections
   ///@{
@@ -97,6 +100,8 @@ class site_core final : public turns, private key_manager::events {
   void pass(const caller& who, const Response& r) {
     if (who.connection < applications_.size() && applications_[who.connection] != nullptr) {
       applications_[who.connection]->answer(who.ticket, r);
+    } else if (caller_ != nullptr) {
+      caller_->answer(who, r);
     }
   }
 
@@ -133,6 +138,7 @@ class site_core final : public turns, private key_manager::events {
   std::vector<std::shared_ptr<listener>> listeners_;
   std::vector<application*> applications_;  ///< by connection_id
   std::size_t application_count_ = 0;
+  site_caller* caller_ = nullptr;
   std::vector<peer_state> peers_;  ///< by link_id
   asio::steady_timer alarm_;
   time_point armed_ = time_point::max();  ///< when the alarm goes off

@@ -320,6 +320,7 @@ class reader {
     limits(top, site.manager.limits);
     timeouts(top, site.timeouts);
     peers(top, config);
+    push(top, config);
     if (site.self_link && !site.peers.empty())
       top.complain("self_link", "a site that is its own peer has no other");
     if (problems_.none()) fits(top, config);
@@ -444,7 +445,7 @@ class reader {
     if (!source && !s.has("source"))
       s.complain("source", "is missing: [peer.source] says where the link's key comes from");
     if (source) {
-      if (auto settings = key_source(*source, believed_over(config.site, p))) {
+      if (auto settings = key_source(*source, believed_over(config.site, p), config.site)) {
         config.key_sources.push_back(std::move(*settings));
         config.site.peers.push_back(std::move(p));
       }
@@ -460,12 +461,14 @@ class reader {
     return tls_only ? security_class::simulated_over_tls : security_class::simulated_insecure;
   }
 
-  std::optional<key_source_settings> key_source(section& s, security_class simulated) {
+  std::optional<key_source_settings> key_source(section& s, security_class simulated,
+                                                const net::site_options& site) {
     std::string kind;
     s.text("kind", kind, presence::required);
     if (kind == "software") return software(s, simulated);
     if (kind == "seeded") return seeded(s);
     if (kind == "file") return file(s);
+    if (kind == "push") return pushed(s, site);
     if (kind == "given") {
       s.done();
       return given_settings{};
@@ -473,7 +476,8 @@ class reader {
     if (!kind.empty()) {
       s.complain(
           "kind",
-          fmt::format("'{}' is not known; \"software\", \"seeded\", \"file\" and \"given\" are", kind));
+          fmt::format("'{}' is not known; \"software\", \"push\", \"seeded\", \"file\" and \"given\" are",
+                      kind));
     }
     return std::nullopt;
   }
@@ -595,6 +599,101 @@ class reader {
     return fault.empty();
   }
 
+  static key_source_settings pushed(section& s, const net::site_options& site) {
+    using end = push_source_options::end;
+    push_settings o{{"", "", end::follows, security_class::simulated_insecure}, {}, {}};
+    s.text("source", o.source.source, presence::required);
+    s.text("destination", o.source.destination, presence::required);
+    bool begins = false;
+    if (!s.has("begins"))
+      s.complain("begins", "is missing: true at one of the two sites, false at the other");
+    s.flag("begins", begins);
+    if (begins) o.source.which = end::begins;
+    trust(s, o.source.security);
+    http_address(s, "device", o.device, site);
+    s.text("identity", o.identity);
+    if (over_tls(o.device) && o.identity.empty()) {
+      s.complain("identity",
+                 "is missing: the SAN URI of the device's certificate, by which its keys are known");
+    } else if (!o.identity.empty() && !o.device.empty() && !over_tls(o.device)) {
+      s.complain("identity", "is proven over TLS only, and the device is not https://");
+    }
+    s.flag("post_get_key", o.post_get_key);
+    first_index(s, o.source.first_index);
+    s.number("max_held", o.source.bounds.most, {16, 1'000'000});
+    s.number("window", o.source.bounds.window, {8, 65'536});
+    s.milliseconds("arm_again_ms", o.source.arm_again);
+    s.milliseconds("gap_patience_ms", o.source.gap_patience);
+    qos& q = o.source.quality;
+    if (auto wanted = s.sub("qos")) {
+      constexpr std::int64_t most = std::numeric_limits<std::uint32_t>::max();
+      wanted->number("key_chunk_size", q.key_chunk_size, {1, 64 * kib});
+      wanted->number("max_bps", q.max_bps, {0, most});
+      wanted->number("min_bps", q.min_bps, {0, most});
+      wanted->number("jitter", q.jitter, {0, most});
+      wanted->number("priority", q.priority, {0, most});
+      wanted->number("timeout_ms", q.timeout_ms, {0, most});
+      wanted->number("ttl_s", q.ttl_s, {0, most});
+      wanted->done();
+    }
+    // as many again may fill gaps or wait from the stream before, each in whole granules
+    const std::size_t chunk = q.key_chunk_size != 0 ? q.key_chunk_size : qos_defaults::key_chunk_size;
+    const std::size_t each =
+        (chunk + secret_arena::granule - 1) / secret_arena::granule * secret_arena::granule;
+    o.source.memory = {
+        2 * each * (o.source.bounds.most + static_cast<std::size_t>(o.source.bounds.window)) + mib,
+        site.memory.allow_unlocked};
+    s.done();
+    return o;
+  }
+
+  /// The site as a QKD device.
+  static void push(section& top, site_config& config) {
+    auto s = top.sub("push");
+    if (!s) return;
+    auto& o = config.push.emplace();
+    s->flag("strict_bodies", o.strict_bodies);
+    first_index(*s, o.core.first_index);
+    s->number("in_flight", o.core.sending.in_flight, {1, 64});
+    s->number("max_streams", o.core.max_streams, {1, 100'000});
+    s->milliseconds("first_pause_ms", o.core.sending.first_pause);
+    s->milliseconds("longest_pause_ms", o.core.sending.longest_pause);
+    s->milliseconds("request_timeout_ms", o.request_timeout);
+    s->tables("key_manager", [&](section& k) {
+      std::string uri;
+      push::key_manager_address where;
+      k.text("uri", uri, presence::required);
+      http_address(k, "address", where.uri, config.site);
+      k.text("identity", where.identity);
+      if (!o.key_managers.emplace(uri, where).second)
+        k.complain("uri", fmt::format("'{}' is there already", uri));
+    });
+    if (std::none_of(config.site.listen.begin(), config.site.listen.end(),
+                     [](const std::string& uri) { return uri.starts_with("http"); })) {
+      top.complain("push", "needs an address http:// or https:// in listen");
+    }
+    o.allow_insecure = config.site.allow_insecure;
+    o.tls = config.site.tls;
+    o.memory.allow_unlocked = config.site.memory.allow_unlocked;
+    s->done();
+  }
+
+  static void first_index(section& s, std::uint64_t& value) {
+    s.number("first_index", value, {0, std::numeric_limits<std::uint32_t>::max()});
+  }
+
+  /// Of somebody who speaks HTTP.
+  static void http_address(section& s, std::string_view key, std::string& value,
+                           const net::site_options& site) {
+    s.text(key, value, presence::required);
+    if (value.empty()) return;
+    if (const std::string wrong = wrong_with_address(value); !wrong.empty()) return s.complain(key, wrong);
+    const auto address = net::parse_address(value);
+    if (address->spoken != net::protocol::http) return s.complain(key, "is not http:// or https://");
+    if (address->port == 0) s.complain(key, "port 0 cannot be reached");
+    if (over_tls(value) && !site.tls) s.complain(key, fmt::format("'{}' {}", value, needs_tls));
+  }
+
   key_source_settings seeded(section& s) {
     seeded_settings o;
     path(s, "secret_file", o.secret_file, presence::required);
@@ -608,6 +707,17 @@ class reader {
     file_source_options o{"", security_class::simulated_insecure};
     path(s, "path", o.path, presence::required);
     path(s, "offset_path", o.offset_path, presence::optional);
+    trust(s, o.security);
+    s.number("block_bytes", o.block_bytes, {32, mib});
+    s.number("rate_bps", o.rate_bps, {0, 1'000'000'000'000});
+    s.number("reserve_blocks", o.reserve_blocks, {1, 1'000'000});
+    s.flag("allow_readable", o.allow_readable);
+    s.flag("erase", o.erase);
+    s.done();
+    return o;
+  }
+
+  static void trust(section& s, security_class& value) {
     std::string security;
     s.text("security_class", security, presence::required);
     if (!security.empty()) {
@@ -616,20 +726,13 @@ class reader {
       const auto* const found = std::find_if(classes.begin(), classes.end(),
                                              [&](security_class c) { return to_string(c) == security; });
       if (found != classes.end()) {
-        o.security = *found;
+        value = *found;
       } else {
         s.complain("security_class",
                    fmt::format("'{}' is not known; simulated-insecure, simulated-over-tls and hardware are",
                                security));
       }
     }
-    s.number("block_bytes", o.block_bytes, {32, mib});
-    s.number("rate_bps", o.rate_bps, {0, 1'000'000'000'000});
-    s.number("reserve_blocks", o.reserve_blocks, {1, 1'000'000});
-    s.flag("allow_readable", o.allow_readable);
-    s.flag("erase", o.erase);
-    s.done();
-    return o;
   }
 
   void path(section& s, std::string_view key, std::string& value, presence p) {

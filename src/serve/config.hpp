@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -9,6 +10,8 @@
 
 #include "qkd004/file_source.hpp"
 #include "qkd004/net/site.hpp"
+#include "qkd004/push/device.hpp"
+#include "qkd004/push_source.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/seeded_source.hpp"
 #include "qkd004/software_link.hpp"
@@ -29,15 +32,24 @@ struct software_settings {
       software_link_end_options::role::alice, security_class::simulated_insecure, {}, {}};
 };
 
+/// A key source `kind = "push"`: a QKD device posts the key.
+struct push_settings {
+  push_source_options source;
+  std::string device;    ///< URI
+  std::string identity;  ///< SAN URI of its certificate
+  bool post_get_key = false;
+};
+
 /// A key source `kind = "given"`: the program that runs the site has it.
 struct given_settings {};
 
 using key_source_settings =
-    std::variant<seeded_settings, file_source_options, software_settings, given_settings>;
+    std::variant<seeded_settings, file_source_options, software_settings, push_settings, given_settings>;
 
 struct site_config {
   net::site_options site;                        ///< its peers have no key source yet
   std::vector<key_source_settings> key_sources;  ///< of site.peers, in their order
+  std::optional<push::device_options> push;      ///< the site is the QKD device of key managers, too
 };
 
 /// Reads a site's configuration. Paths in it that are not absolute are taken from the folder of `file`.

@@ -37,6 +37,15 @@ result<std::shared_ptr<key_source>> key_sources::open(const key_source_settings&
     return shared(make_file_source(*file, why));
   if (const auto* software = std::get_if<software_settings>(&settings))
     return open_software(*software, link, why);
+  if (const auto* pushed = std::get_if<push_settings>(&settings)) {
+    push_source_options o = pushed->source;
+    o.note = [to = log_, link](std::string_view text) {
+      to(net::log_level::info, fmt::format("link {}: {}", link, text));
+    };
+    auto source = std::make_shared<push_source>(std::move(o));
+    pushed_.push_back({link, source, pushed->device, pushed->identity, pushed->post_get_key});
+    return std::shared_ptr<key_source>{source};
+  }
 
   const auto& seeded = std::get<seeded_settings>(settings);
   auto secret = read_secret_file(seeded.secret_file, arena_, why);

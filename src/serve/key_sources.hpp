@@ -10,6 +10,7 @@
 
 #include "qkd004/key_source.hpp"
 #include "qkd004/net/site.hpp"
+#include "qkd004/push/receiver.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 #include "qkd004/software_link.hpp"
@@ -40,6 +41,9 @@ class key_sources {
   [[nodiscard]] result<std::shared_ptr<key_source>> open(const key_source_settings& settings,
                                                          const std::string& link, std::string* why);
 
+  /// The links whose key devices post, of those that were opened.
+  [[nodiscard]] const std::vector<push::pushed_link>& pushed() const noexcept { return pushed_; }
+
   /// Whether there is anything to watch.
   [[nodiscard]] bool has_software() const noexcept { return !software_.empty(); }
   /// Logs what is new about the software links.
@@ -62,6 +66,7 @@ class key_sources {
   const notice notice_;
   secret_arena arena_;
   std::vector<software_end> software_;
+  std::vector<push::pushed_link> pushed_;
 };
 
 }  // namespace qkd004::serve

@@ -98,7 +98,23 @@ result<void> server::open_sources(std::string* why) {
 
 result<void> server::start(std::string* why) {
   config_.site.log = options_.log;
+  push::receiver_options receives;
+  receives.allow_insecure = config_.site.allow_insecure;
+  receives.tls = config_.site.tls;
+  receives.memory.allow_unlocked = config_.site.memory.allow_unlocked;
   site_.emplace(context_, std::move(config_.site));
+  // before the site listens: nobody is told that a path is not there
+  if (config_.push) {
+    config_.push->log = options_.log;
+    device_.emplace(context_, *site_, std::move(*config_.push));
+    if (const auto started = device_->start(why); !started) return started.error();
+  }
+  if (!sources_.pushed().empty()) {
+    receives.links = sources_.pushed();
+    receives.log = options_.log;
+    receiver_.emplace(context_, *site_, std::move(receives));
+    if (const auto started = receiver_->start(why); !started) return started.error();
+  }
   if (const auto started = site_->start(why); !started) return started.error();
   if (!sources_.has_software()) return {};
   timers_.push_back(std::make_unique<every>(context_, options_.watch, [this] { sources_.look(); }));
@@ -112,6 +128,8 @@ result<void> server::start(std::string* why) {
 
 void server::stop() {
   for (const auto& timer : timers_) timer->stop();
+  if (receiver_) receiver_->stop();
+  if (device_) device_->stop();
   if (site_) site_->stop();
 }
 

@@ -15,6 +15,8 @@
 
 #include "qkd004/key_source.hpp"
 #include "qkd004/net/site.hpp"
+#include "qkd004/push/device.hpp"
+#include "qkd004/push/receiver.hpp"
 #include "qkd004/result.hpp"
 #include "serve/config.hpp"
 #include "serve/key_sources.hpp"
@@ -69,6 +71,8 @@ class server {
   server_options options_;
   key_sources sources_;
   std::optional<net::site> site_;
+  std::optional<push::device> device_;      ///< the site is the QKD device of key managers
+  std::optional<push::receiver> receiver_;  ///< the site is a key manager that devices post to
   std::vector<std::unique_ptr<every>> timers_;
 };
 

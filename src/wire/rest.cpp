@@ -17,6 +17,7 @@
 #include "qkd004/secret.hpp"
 #include "wire/base64.hpp"
 #include "wire/fields.hpp"
+#include "wire/json_members.hpp"
 #include "wire/json_text.hpp"
 
 namespace qkd004::wire::rest {
@@ -25,74 +26,7 @@ namespace dom = simdjson::dom;
 
 namespace {
 
-constexpr std::size_t deepest = 16;
-constexpr std::size_t max_mimetype_text = 255;
-
 // --- Writing ---
-
-/// Takes what text_writer takes, and only counts it.
-class text_counter {
- public:
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  void text(std::string_view piece) noexcept { size_ += piece.size(); }
-  void base64(std::span<const std::byte> octets) noexcept { size_ += base64::encoded_size(octets.size()); }
-
- private:
-  std::size_t size_ = 0;
-};
-
-class text_writer {
- public:
-  explicit text_writer(std::span<std::byte> to) noexcept
-      : at_{reinterpret_cast<char*>(to.data())}, end_{at_ + to.size()} {}
-  ~text_writer() { assert(at_ == end_); }
-  text_writer(const text_writer&) = delete;
-  text_writer& operator=(const text_writer&) = delete;
-
-  void text(std::string_view piece) noexcept {
-    assert(piece.size() <= static_cast<std::size_t>(end_ - at_));
-    std::memcpy(at_, piece.data(), piece.size());
-    at_ += piece.size();
-  }
-  void base64(std::span<const std::byte> octets) noexcept {
-    const std::size_t size = base64::encoded_size(octets.size());
-    assert(size <= static_cast<std::size_t>(end_ - at_));
-    base64::encode(octets, {at_, size});
-    at_ += size;
-  }
-
- private:
-  char* at_;
-  char* const end_;
-};
-
-template <class Output>
-void put_number(Output& out, std::uint64_t value) noexcept {
-  std::array<char, 20> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
-  out.text({digits.data(), static_cast<std::size_t>(end - digits.data())});
-}
-
-/// `name` with the comma or brace before it, and the colon behind it.
-template <class Output>
-void put_member(Output& out, std::string_view name, std::uint64_t value) noexcept {
-  out.text(name);
-  put_number(out, value);
-}
-
-template <class Output>
-void put_qos(Output& out, const qos& q) {
-  put_member(out, R"({"key_chunk_size":)", q.key_chunk_size);
-  put_member(out, R"(,"max_bps":)", q.max_bps);
-  put_member(out, R"(,"min_bps":)", q.min_bps);
-  put_member(out, R"(,"jitter":)", q.jitter);
-  put_member(out, R"(,"priority":)", q.priority);
-  put_member(out, R"(,"timeout":)", q.timeout_ms);
-  put_member(out, R"(,"ttl":)", q.ttl_s);
-  out.text(R"(,"metadata_mimetype":)");
-  out.text(json_quoted(q.metadata_mimetype));
-  out.text("}");
-}
 
 template <class Output>
 void put(Output& out, const open_connect_response& r) {
@@ -149,96 +83,6 @@ void put(Output& out, const get_keys_response& r) noexcept {
     }
   }
   out.text("}");
-}
-
-// --- Reading ---
-
-bool is_text(std::string_view text) noexcept {
-  return std::none_of(text.begin(), text.end(),
-                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
-bool read(dom::element from, std::string& into) {
-  std::string_view text;
-  if (from.get(text) != simdjson::SUCCESS || !is_text(text)) return false;
-  into = text;
-  return true;
-}
-
-bool read(dom::element from, bool& into) noexcept { return from.get(into) == simdjson::SUCCESS; }
-
-bool read_up_to(dom::element from, std::uint64_t most, std::uint64_t& into) noexcept {
-  return from.get(into) == simdjson::SUCCESS && into <= most;
-}
-
-constexpr std::uint64_t u32_max = std::numeric_limits<std::uint32_t>::max();
-/// What every JSON reader takes for a whole number. Clause: RFC 8259, 6.
-constexpr std::uint64_t largest_number = (std::uint64_t{1} << 53) - 1;
-
-bool read(dom::element from, std::uint32_t& into) noexcept {
-  std::uint64_t value = 0;
-  if (!read_up_to(from, u32_max, value)) return false;
-  into = static_cast<std::uint32_t>(value);
-  return true;
-}
-
-bool read(dom::element from, key_stream_id& into) noexcept {
-  std::string_view text;
-  if (from.get(text) != simdjson::SUCCESS) return false;
-  const auto id = key_stream_id::parse(text);
-  if (id) into = *id;
-  return id.has_value();
-}
-
-bool read_index(dom::element from, std::uint64_t& into) noexcept { return read_up_to(from, u32_max, into); }
-
-bool read(dom::element from, status& into) noexcept {
-  std::uint32_t code = 0;
-  if (!read(from, code)) return false;
-  into = static_cast<status>(code);
-  return code <= static_cast<std::uint32_t>(status::metadata_size_insufficient) ||
-         (code >= static_cast<std::uint32_t>(status::unknown_key_stream) &&
-          code <= static_cast<std::uint32_t>(status::shutting_down));
-}
-
-/// The members of an object, each at most once: `names` are the known ones, and `each(which, value)` reads one. Null if
-/// all went well. Nothing is compared with all that was there before: who sends ten thousand members is through at the
-/// first that is unknown.
-template <std::size_t N, class Each>
-const char* read_members(dom::element from, const std::array<std::string_view, N>& names, const Each& each) {
-  static_assert(N <= 32);
-  dom::object object;
-  if (from.get(object) != simdjson::SUCCESS) return "not an object";
-  std::uint32_t seen = 0;
-  for (const auto [name, value] : object) {
-    const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end()) return "a member that is unknown";
-    const auto which = static_cast<std::size_t>(found - names.begin());
-    if ((seen >> which & 1U) != 0) return "a member that comes twice";
-    seen |= 1U << which;
-    if (!each(which, value)) return "a member of another type or out of range";
-  }
-  return nullptr;
-}
-
-constexpr std::array<std::string_view, 8> qos_names = {
-    "key_chunk_size", "max_bps", "min_bps", "jitter", "priority", "timeout", "ttl", "metadata_mimetype"};
-
-bool read_qos(dom::element from, qos& q) {
-  return read_members(from, qos_names, [&q](std::size_t which, dom::element value) {
-           if (value.is_null()) return true;  // you choose
-           switch (which) {
-             case 0: return read(value, q.key_chunk_size);
-             case 1: return read(value, q.max_bps);
-             case 2: return read(value, q.min_bps);
-             case 3: return read(value, q.jitter);
-             case 4: return read(value, q.priority);
-             case 5: return read(value, q.timeout_ms);
-             case 6: return read(value, q.ttl_s);
-             default:
-               return read(value, q.metadata_mimetype) && q.metadata_mimetype.size() <= max_mimetype_text;
-           }
-         }) == nullptr;
 }
 
 }  // namespace
@@ -351,36 +195,7 @@ result<said> say(const any_request& request) { return std::visit(saying{}, reque
 
 // --- reader ---
 
-struct reader::state {
-  state() {
-    // a first capacity with the depth; what is larger grows it and keeps that
-    if (parser.allocate(4096, deepest) != simdjson::SUCCESS) throw std::bad_alloc{};
-  }
-  ~state() { wipe(input.data(), input.size()); }
-
-  result<dom::element> parse(std::span<const std::byte> body) {
-    if (input.size() < body.size() + simdjson::SIMDJSON_PADDING) {
-      wipe(input.data(), input.size());
-      input.assign(std::max<std::size_t>(body.size() + simdjson::SIMDJSON_PADDING, 4096), 0);
-    }
-    if (!body.empty()) std::memcpy(input.data(), body.data(), body.size());
-    used = body.size();
-    dom::element root;
-    if (parser.parse(input.data(), used, false).get(root) != simdjson::SUCCESS) return status::protocol_error;
-    return root;
-  }
-
-  /// What was read may have been key: here, and in the texts that simdjson has unescaped.
-  void forget() noexcept {
-    wipe(input.data(), used);
-    if (parser.doc.string_buf)
-      wipe(parser.doc.string_buf.get(), std::min(used * 5 / 3, parser.capacity() * 5 / 3));
-  }
-
-  dom::parser parser;
-  std::vector<std::uint8_t> input;
-  std::size_t used = 0;
-};
+struct reader::state final : json_document {};
 
 reader::reader() : state_{std::make_unique<state>()} {}
 reader::~reader() = default;
@@ -400,18 +215,19 @@ constexpr std::array<std::string_view, 3> acknowledge_names = {"key_stream_id", 
 
 result<open_connect_request> reader::open_connect(std::span<const std::byte> body, const limits& bounds) {
   open_connect_request r;
+  std::array<bool, 2> has{};
   const auto root = state_->parse(body);
-  why_ = !root ? "not JSON" : read_members(*root, open_names, [&r](std::size_t which, dom::element value) {
+  why_ = !root ? "not JSON" : read_members(*root, open_names, [&](std::size_t which, dom::element value) {
     switch (which) {
-      case 0: return read(value, r.source);
-      case 1: return read(value, r.destination);
+      case 0: return has[0] = read(value, r.source);
+      case 1: return has[1] = read(value, r.destination);
       case 2: return value.is_null() || read_qos(value, r.quality);
       case 3: return value.is_null() || read(value, r.stream);
       case 4: return read(value, r.no_wait);
       default: return read(value, r.strict_once);
     }
   });
-  if (why_ == nullptr && (r.source.empty() || r.destination.empty())) why_ = "no source or no destination";
+  if (why_ == nullptr && !(has[0] && has[1])) why_ = "no source or no destination";
   if (why_ != nullptr) return status::protocol_error;
   if (r.source.size() > bounds.max_uri || r.destination.size() > bounds.max_uri) {
     why_ = "a URI that is too long";

@@ -191,7 +191,7 @@ TEST_CASE("handle: a number that was never one gives EBADF in every function") {
                                     0x1234,
                                     ~std::uintptr_t{0},
                                     reinterpret_cast<std::uintptr_t>(&here),
-                                    reinterpret_cast<std::uintptr_t>(x.e.a) + 8};
+                                    reinterpret_cast<std::uintptr_t>(x.e.a) ^ std::uintptr_t{1} << 62};
   for (const auto& o : x.all) {
     for (const std::uintptr_t n : numbers) check_all(x, reinterpret_cast<void*>(n), o.uses, -EBADF);
   }

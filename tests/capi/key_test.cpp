@@ -225,6 +225,24 @@ TEST_CASE("metadata: too little room is metadata_size_insufficient with what is 
   }
 }
 
+TEST_CASE("metadata: vendor members where a stream was opened with them, in room that is enough for any") {
+  const served site;
+  for (const ends::clients& c : {in_process(), site.clients()}) {
+    ends e{c, {0, QKD004_VENDOR_METADATA, "application/json"}};
+    e.due(0);
+    const described little = next_described(e.a, QKD004_METADATA_VENDOR_SIZE - 1);
+    CHECK(little.t.result == QKD004_METADATA_SIZE_INSUFFICIENT);
+    CHECK(little.metadata.size == QKD004_METADATA_VENDOR_SIZE);
+    const described d = next_described(e.a, QKD004_METADATA_VENDOR_SIZE);
+    CHECK(d.t.result == QKD004_SUCCESS);
+    CHECK(d.t.index == 1);
+    CHECK(d.json() == "{\"age\":" + std::to_string(d.metadata.age_ms) +
+                          R"(,"hops":0,"x_security":"simulated-insecure"})");
+    CHECK(next(e.b).octets == d.t.octets);
+    e.due(2);
+  }
+}
+
 TEST_CASE("metadata: no text without a mimetype, and no room needed") {
   ends e;
   const described d = next_described(e.a, 0);

@@ -161,3 +161,54 @@ TEST_CASE("examples: show the defaults in what is commented out when they use TL
   CHECK(plain->site.access.empty());
   CHECK(shown->site.peers[0].identity == "qkd://" + plain->site.peers[0].link.peer);
 }
+
+TEST_CASE("examples: push mode's are two devices and two key managers that know one another") {
+  const auto device_a = read("device-a.toml", "push");
+  const auto device_b = read("device-b.toml", "push");
+  const auto kms_a = read("kms-a.toml", "push");
+  const auto kms_b = read("kms-b.toml", "push");
+  CHECK(device_a.site.peers[0].address == device_b.site.listen[0]);
+  CHECK(kms_a.site.peers[0].address == kms_b.site.listen[0]);
+  const auto& at_a = std::get<push_settings>(kms_a.key_sources[0]);
+  const auto& at_b = std::get<push_settings>(kms_b.key_sources[0]);
+  CHECK(at_a.device == device_a.site.listen[1]);
+  CHECK(at_b.device == device_b.site.listen[1]);
+  CHECK(at_a.source.source == at_b.source.source);
+  CHECK(at_a.source.destination == at_b.source.destination);
+  CHECK(at_a.source.which == push_source_options::end::begins);
+  CHECK(at_b.source.which == push_source_options::end::follows);
+  REQUIRE(device_a.push);
+  REQUIRE(device_b.push);
+  CHECK(device_a.push->key_managers.at(at_a.source.source).uri == kms_a.site.listen[1]);
+  CHECK(device_b.push->key_managers.at(at_a.source.source).uri == kms_b.site.listen[1]);
+}
+
+TEST_CASE("examples: what push mode's have commented out is the default") {
+  for (const char* const name : {"device-a.toml", "kms-a.toml"}) {
+    CAPTURE(name);
+    const auto written = read(name, "push");
+    std::string text = without_comments(test::read_file((examples / "push" / name).string()));
+    for (auto at = text.find("\nidentity"); at != std::string::npos; at = text.find("\nidentity")) {
+      text.erase(at, text.find('\n', at + 1) - at);  // over TLS only
+    }
+    std::string why;
+    const auto full = parse_config(text, (examples / "push" / name).string(), &why);
+    INFO(why);
+    REQUIRE(full);
+    if (written.push) {
+      CHECK(full->push->core.sending.in_flight == written.push->core.sending.in_flight);
+      CHECK(full->push->core.sending.first_pause == written.push->core.sending.first_pause);
+      CHECK(full->push->core.sending.longest_pause == written.push->core.sending.longest_pause);
+      CHECK(full->push->core.max_streams == written.push->core.max_streams);
+      CHECK(full->push->request_timeout == written.push->request_timeout);
+      CHECK(full->push->strict_bodies == written.push->strict_bodies);
+    } else {
+      const auto& a = std::get<push_settings>(full->key_sources[0]).source;
+      const auto& b = std::get<push_settings>(written.key_sources[0]).source;
+      CHECK(a.bounds.most == b.bounds.most);
+      CHECK(a.bounds.window == b.bounds.window);
+      CHECK(a.gap_patience == b.gap_patience);
+      CHECK(a.arm_again == b.arm_again);
+    }
+  }
+}

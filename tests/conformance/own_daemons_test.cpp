@@ -33,6 +33,12 @@ place_options forge_over_unix_socket() {
   return o;
 }
 
+place_options rest_over_http() {
+  place_options o;
+  o.adjust = [](net::site_options& s) { s.listen.push_back("http://127.0.0.1:0"); };
+  return o;
+}
+
 /// Certificates, and what makes them.
 struct certified {
   temporary_folder folder;
@@ -47,11 +53,11 @@ cf::connector connector_of(const net::tls_options& files) {
 }
 
 /// Of two applications each may open what the other may: so the streams themselves have to tell them apart.
-place_options forge_over_tls() {
+place_options over_tls(const std::string& listener) {
   place_options o;
   const auto files = std::make_shared<certified>();
-  o.adjust = [files](net::site_options& s) {
-    s.listen.push_back("qkd004s://127.0.0.1:0");
+  o.adjust = [files, listener](net::site_options& s) {
+    s.listen.push_back(listener);
     s.tls = files->issuer.site(s.manager.node);
     s.access = {{"qkd://alice@site-a"}, {"qkd://bob@site-b"}};
   };
@@ -59,6 +65,9 @@ place_options forge_over_tls() {
   o.connect_b = connector_of(files->issuer.application("qkd://bob@site-b"));
   return o;
 }
+
+place_options forge_over_tls() { return over_tls("qkd004s://127.0.0.1:0"); }
+place_options rest_over_https() { return over_tls("https://127.0.0.1:0"); }
 
 // ---
 
@@ -70,8 +79,10 @@ bool may_skip(const cf::test_case& c, const place& p) {
   if ((c.dialects & static_cast<unsigned>(p.whom.spoken)) == 0) return true;
   if ((c.needs & cf::need::hello) != 0 && !p.whom.greets) return true;
   if ((c.needs & cf::need::stranger) != 0 && !p.whom.two_principals) return true;
-  if (c.id == "principal.resume" && p.whom.uri_a.starts_with("qkd004:"))
+  if (c.id == "principal.resume" &&
+      (p.whom.uri_a.starts_with("qkd004:") || p.whom.uri_a.starts_with("http:")))
     return true;  // nobody has a name there
+  if (p.whom.uri_a.starts_with("http") && (c.needs & cf::need::frames) != 0) return true;
   const unsigned features = cf::need::features_of(c.needs);
   if ((features & p.whom.features) != features) return true;
   return own_peer && ((c.needs & (cf::need::cut_link | cf::need::restart)) != 0 || boundless.contains(c.id));
@@ -123,3 +134,6 @@ CONFORMANCE("forge on TCP at a site that is its own peer", self_link_place, forg
 CONFORMANCE("QUBIP on TCP at two sites", two_sites_place, qubip_over_tcp)
 CONFORMANCE_OF_TRANSPORT("forge on a Unix socket at two sites", two_sites_place, forge_over_unix_socket)
 CONFORMANCE_OF_TRANSPORT("forge over TLS at two sites", two_sites_place, forge_over_tls)
+CONFORMANCE("REST on HTTP at two sites", two_sites_place, rest_over_http)
+CONFORMANCE("REST on HTTP at a site that is its own peer", self_link_place, rest_over_http)
+CONFORMANCE_OF_TRANSPORT("REST over HTTPS at two sites", two_sites_place, rest_over_https)

@@ -5,10 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -53,6 +55,51 @@ class lossy_exchange final : public exchange {
 };
 
 }  // namespace
+
+TEST_CASE("key_stream: the short way gives the key that is due, or none and takes none") {
+  auto [a, b] = pair();
+  auto at_a = a.open_connect(a_to_b).value();
+  std::array<std::byte, 32> key{};
+  CHECK_FALSE(at_a.ready_key_into(key));  // where the ring is was not looked up yet
+  CHECK(at_a.next_key_into(key).value() == 0);
+  CHECK_FALSE(at_a.ready_key_into(std::span{key}.first(31)));
+  std::uint64_t due = 1;
+  while (const auto index = at_a.ready_key_into(key)) CHECK(*index == due++);
+  CHECK(due > 1);
+  CHECK(at_a.ready_key_into(key) == std::nullopt);
+}
+
+TEST_CASE("key_stream: acknowledge tells the key manager what was had, and then nothing") {
+  const auto link = std::make_shared<in_process_link>(pair_options{});
+  class wire final : public exchange {
+   public:
+    explicit wire(std::shared_ptr<exchange> inner) : inner_{std::move(inner)} {}
+    void start(std::span<call* const> calls) override {
+      for (call* c : calls) {
+        if (const auto* had = std::get_if<acknowledge_request>(&c->request)) told.push_back(had->below);
+      }
+      inner_->start(calls);
+    }
+    void wait(call& c) override { inner_->wait(c); }
+    void cancel(call& c) noexcept override { inner_->cancel(c); }
+    [[nodiscard]] extensions supports() const override { return {true, true, true, false, false}; }
+    std::vector<std::uint64_t> told;
+
+   private:
+    std::shared_ptr<exchange> inner_;
+  };
+  const auto via = std::make_shared<wire>(std::make_shared<in_process_exchange>(link, 0, "anonymous"));
+  client here{via, secret_arena{}};
+  auto stream = here.open_connect(a_to_b).value();
+  REQUIRE(stream.acknowledge());
+  CHECK(via->told.empty());
+  for (std::uint64_t i = 0; i < 3; ++i) CHECK(stream.next_key().value().index == i);
+  REQUIRE(stream.acknowledge());
+  CHECK(via->told == std::vector<std::uint64_t>{3});
+  REQUIRE(stream.acknowledge());
+  CHECK(via->told.size() == 1);
+  CHECK(stream.get_key(2).error() == make_error_code(status::index_not_available));
+}
 
 TEST_CASE("pair: gives the same keys at both ends, each once") {
   auto [a, b] = pair();

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The code in the comments of the public headers, which the references show, as one C++ file that must compile: each
-piece is a function, with what it takes for granted from comments.hpp.
+"""The code in the comments of the public headers, which the references show, compiles: each piece as a function, with
+what it takes for granted from comments.hpp.
 
-    comments.py <root of the tree> <C++ file to write>
+    comments.py <root of the tree> <compiler> [flag...]
     comments.py --self-check
 """
 import os
 import re
+import subprocess
 import sys
 
 # Headers whose comments have drawings in the place of code.
@@ -60,9 +61,9 @@ def main():
             path = os.path.join(place, name)
             with open(path, encoding="utf-8") as file:
                 headers[os.path.relpath(path, root)] = file.read()
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
-        file.write(translation_unit(headers))
-    return 0
+    command = [*sys.argv[2:], "-std=c++20", "-w", "-fsyntax-only", "-I", root,
+               "-I", os.path.dirname(os.path.abspath(__file__)), "-x", "c++", "-"]
+    return subprocess.run(command, input=translation_unit(headers), text=True).returncode
 
 
 sys.exit(main())

@@ -112,4 +112,6 @@ ABOUT_THE_TREE = re.compile(r"^(make|cmake|ctest|git|sudo|apt-get|pip|\.ci/\S+|t
 
 def is_about_the_tree(command):
     said = words(command)
+    if said[:1] == ["python3"]:
+        return not any(word.startswith("examples/") for word in said)
     return bool(said) and bool(ABOUT_THE_TREE.match(said[0]))

@@ -311,7 +311,6 @@ TEST_CASE("http hostile: JSON that is none, or not what is asked for, is a 400 a
       {"open_connect", "{\"source\":\"line\nbreak\",\"destination\":\"qkd://peer@a\"}"},
       {"open_connect", "{'source':'a','destination':'b'}"},
       {"open_connect", "\xef\xbb\xbf{\"source\":\"\"}"},
-      {"open_connect", R"({"source":"","destination":""})"},
       {"open_connect", R"({"source":"qkd://app@a"})"},
       {"open_connect", R"(/* comment */ {"source":"qkd://app@a","destination":"qkd://peer@a"})"},
       {"get_key", "{}"},

@@ -54,6 +54,10 @@ class proxy {
   void cut_after(way which, std::size_t count) {
     in_thread([&] { left_ = {which, count}; });
   }
+  /// Whatever comes from the target from now on goes on twice, at once.
+  void repeat_answers() {
+    in_thread([&] { repeats_ = true; });
+  }
   /// Whether that has happened.
   bool has_cut() {
     bool done = false;
@@ -118,7 +122,10 @@ class proxy {
             n = std::min(n, left_->count);
             left_->count -= n;
           }
-          asio::async_write(p->ends[1 - from], asio::buffer(p->octets[from].data(), n),
+          const std::array<asio::const_buffer, 2> what{
+              asio::buffer(p->octets[from].data(), n),
+              asio::buffer(p->octets[from].data(), repeats_ && from == 1 ? n : 0)};
+          asio::async_write(p->ends[1 - from], what,
                             [this, p, from, last](const std::error_code& failed, std::size_t) {
                               if (last) {
                                 left_.reset();
@@ -144,6 +151,7 @@ class proxy {
 
   asio::io_context context_;
   std::optional<countdown> left_;
+  bool repeats_ = false;
   tcp::acceptor acceptor_;
   std::string address_;
   std::string target_;

@@ -19,6 +19,7 @@
 #include "qkd004/net/access.hpp"
 #include "qkd004/net/asio_version.hpp"
 #include "qkd004/net/http.hpp"
+#include "qkd004/net/site_caller.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
@@ -116,6 +117,15 @@ class site {
 
   /// The listeners as URIs, with the ports they really have.
   [[nodiscard]] std::vector<std::string> addresses() const;
+
+  /// \name For what speaks another protocol in front of this key manager
+  ///@{
+  /// Answers to connections that were made at service() itself go to `who`; null: to nobody, as at first.
+  void set_caller(site_caller* who);
+  /// Runs `body` where service() may be called: at once in a turn of the site, as a resource or an answer is in; else
+  /// soon, in one of its own. Threads: any.
+  void join(std::function<void()> body);
+  ///@}
 
   /// What answers the applications. Threads: only on the io_context.
   [[nodiscard]] key_service& service() noexcept;

@@ -92,13 +92,16 @@ void server_connection::ask_004(const request_head& head, std::span<const std::b
 template <class Request, class Response>
 void server_connection::pass(std::uint64_t ticket, const result<Request>& request,
                              void (key_service::*call)(caller, const Request&, time_point)) {
-  if (!request) return reject(ticket, request.error());
-  (core_.service().*call)({id_, ticket}, *request, site().now());
+  if (request) return (core_.service().*call)({id_, ticket}, *request, site().now());
+  if (to_status(request.error()) == status::protocol_error) return write(ticket, malformed());
+  Response refused;
+  refused.outcome = to_status(request.error());
+  answer(ticket, refused);
 }
 
 void server_connection::ask_get_key(std::uint64_t ticket, std::span<const std::byte> body) {
   auto asked = core_.http().reader().get_key(body);
-  if (!asked) return reject(ticket, asked.error());
+  if (!asked) return write(ticket, malformed());
   if (!asked->several) {
     queue_.back().metadata_size = asked->one.metadata_size;
     return core_.service().get_key({id_, ticket}, asked->one, site().now());
@@ -119,13 +122,7 @@ void server_connection::report(std::uint64_t ticket, std::string_view query) {
   write_json(ticket, R"({"status":0,)" + text.substr(1));
 }
 
-/// A request that could not be read, or that no key manager would take.
-void server_connection::reject(std::uint64_t ticket, std::error_code why) {
-  if (to_status(why) == status::protocol_error) {
-    return write(ticket, problem(400, core_.http().reader().why()));
-  }
-  write_status(ticket, to_status(why));
-}
+response server_connection::malformed() const { return problem(400, core_.http().reader().why()); }
 
 // --- Answers ---
 

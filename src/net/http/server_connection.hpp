@@ -85,7 +85,7 @@ class server_connection final : public transport, public application, public det
   template <class Request, class Response>
   void pass(std::uint64_t ticket, const result<Request>& request,
             void (key_service::*call)(caller, const Request&, time_point));
-  void reject(std::uint64_t ticket, std::error_code why);
+  [[nodiscard]] response malformed() const;
   void write_status(std::uint64_t ticket, status s);
   void write_json(std::uint64_t ticket, std::string text);
   template <class... Said>
