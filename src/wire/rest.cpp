@@ -356,11 +356,11 @@ struct reader::state {
     // a first capacity with the depth; what is larger grows it and keeps that
     if (parser.allocate(4096, deepest) != simdjson::SUCCESS) throw std::bad_alloc{};
   }
-  ~state() { wipe(input.data(), input.size()); }
+  ~state() { forget_all(); }
 
   result<dom::element> parse(std::span<const std::byte> body) {
     if (input.size() < body.size() + simdjson::SIMDJSON_PADDING) {
-      wipe(input.data(), input.size());
+      forget_all();
       input.assign(std::max<std::size_t>(body.size() + simdjson::SIMDJSON_PADDING, 4096), 0);
     }
     if (!body.empty()) std::memcpy(input.data(), body.data(), body.size());
@@ -372,9 +372,13 @@ struct reader::state {
 
   /// What was read may have been key: here, and in the texts that simdjson has unescaped.
   void forget() noexcept {
-    wipe(input.data(), used);
+    if (used > 0) wipe(input.data(), used);
     if (parser.doc.string_buf)
       wipe(parser.doc.string_buf.get(), std::min(used * 5 / 3, parser.capacity() * 5 / 3));
+  }
+
+  void forget_all() noexcept {
+    if (!input.empty()) wipe(input.data(), input.size());
   }
 
   dom::parser parser;
