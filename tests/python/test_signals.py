@@ -78,6 +78,29 @@ def test_an_interrupt_in_the_middle_of_take_keeps_what_was_taken(open_pair):
     assert [at_a.get_key().index for _ in range(8)] == [23, 24, 25, 26, 27, 28, 29, 31]
 
 
+@pytest.mark.parametrize("how", ["get_key", "take", "into"])
+def test_a_key_that_comes_in_the_moment_of_the_interrupt_is_kept(open_pair, how):
+    at_a, at_b = open_pair(qkd004.QoS(timeout_ms=60_000))
+    taken = empty(at_a)
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        at_b.take(taken)  # makes room for what at_a waits for
+        at_b.get_key()
+        raise Stop
+
+    buffer = bytearray(64)
+    call = {"get_key": at_a.get_key, "take": lambda: at_a.take(1), "into": lambda: at_a.get_keys_into(buffer)}[how]
+    with pytest.raises(Stop), alarm_in(0.05, stop):
+        call()
+    assert buffer == bytes(64), "the buffer has a key that was not handed over"
+    key = at_a.get_key()
+    assert key.index == taken, "the interrupted call consumed a key"
+    assert at_a.get_key() == at_b.get_key(taken + 1)
+
+
 def test_an_interrupt_ends_open_connect(sites):
     import uuid
 
