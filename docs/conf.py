@@ -18,7 +18,7 @@ language = "en_GB"
 
 extensions = ["myst_parser", "breathe", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "src/**.md", "tests/**.md", "capi/**.md", "bindings/python/*.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**.md", "src/**.md", "tests/**.md", "capi/**.md", "bindings/python/README.md", "CONTRIBUTING.md"]
 exclude_patterns = ["build", ".git", "**/node_modules"]
 source_suffix = {".md": "markdown"}
 
@@ -37,7 +37,7 @@ nitpicky = True
 # Names of the standard library and of Asio, template parameters, and what is deliberately not part of the reference.
 nitpick_ignore_regex = [
     (r"c:.*", r"u?int(8|16|32|64)_t|size_t|NULL|struct timespec|FILE"),
-    (r"py:.*", r"(os|uuid|enum|sys|collections|typing|logging)\..*|qkd004\._qkd004\..*"),
+    (r"py:.*", r"(os|uuid|enum|sys|collections|typing|logging)\..*|qkd004\.(_qkd004\.|aio\._).*"),
     (r"cpp:.*", r"std(::.*)?"),
     (r"cpp:.*", r"asio(::.*)?"),
     (r"cpp:.*", r"u?int(8|16|32|64)_t|size_t|timespec|pid_t|clockid_t|::getpid"),

@@ -82,7 +82,7 @@ class rest_stream final : public byte_stream {
       : carrier_{std::move(carrier)}, host_{std::move(host)} {}
   ~rest_stream() override {
     wipe(in_.data(), in_.size());
-    wipe(ready_.data(), ready_.size());
+    if (!ready_.empty()) wipe(ready_.data(), ready_.size());
   }
 
   bool send(std::span<const std::uint8_t> octets, steady::time_point until) override {
@@ -247,7 +247,7 @@ class rest_stream final : public byte_stream {
   void give(std::uint8_t service, octets payload) {
     const octets frame = frame_of(version_of(dialect::forge), service, payload);
     ready_.insert(ready_.end(), frame.begin(), frame.end());
-    wipe(payload.data(), payload.size());
+    if (!payload.empty()) wipe(payload.data(), payload.size());
   }
 
   /// What a connection without HELLO may hear of a status (D7).

@@ -199,7 +199,7 @@ class json_document {
     // a first capacity with the depth; what is larger grows it and keeps that
     if (parser_.allocate(4096, deepest) != simdjson::SUCCESS) throw std::bad_alloc{};
   }
-  ~json_document() { wipe(input_.data(), input_.size()); }
+  ~json_document() { forget_all(); }
 
   json_document(const json_document&) = delete;
   json_document& operator=(const json_document&) = delete;
@@ -207,7 +207,7 @@ class json_document {
   /// Returns protocol_error for what is no JSON.
   [[nodiscard]] result<dom::element> parse(std::span<const std::byte> body) {
     if (input_.size() < body.size() + simdjson::SIMDJSON_PADDING) {
-      wipe(input_.data(), input_.size());
+      forget_all();
       input_.assign(std::max<std::size_t>(body.size() + simdjson::SIMDJSON_PADDING, 4096), 0);
     }
     if (!body.empty()) std::memcpy(input_.data(), body.data(), body.size());
@@ -220,12 +220,16 @@ class json_document {
 
   /// What was read may have been key: here, and in the texts that simdjson has unescaped.
   void forget() noexcept {
-    wipe(input_.data(), used_);
+    if (used_ > 0) wipe(input_.data(), used_);
     if (parser_.doc.string_buf)
       wipe(parser_.doc.string_buf.get(), std::min(used_ * 5 / 3, parser_.capacity() * 5 / 3));
   }
 
  private:
+  void forget_all() noexcept {
+    if (!input_.empty()) wipe(input_.data(), input_.size());
+  }
+
   dom::parser parser_;
   std::vector<std::uint8_t> input_;
   std::size_t used_ = 0;

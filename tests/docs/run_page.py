@@ -179,8 +179,9 @@ def run(todo, root, build):
     mark = "@@" + os.urandom(8).hex()
     try:
         prepare(folder, root, build, ports)
-        environment = dict(os.environ, PATH=f"{build}:{os.environ['PATH']}", LC_ALL="C.UTF-8",
-                           SERVE_LOG=os.path.join(folder, "serve.log"))
+        venv = os.path.join(root, "build/venv/bin")  # whose Python the module is for
+        environment = dict(os.environ, PATH=f"{build}:{venv}:{os.environ['PATH']}", LC_ALL="C.UTF-8",
+                           PYTHONPATH=os.path.join(build, "python"), PYTHONDONTWRITEBYTECODE="1", SERVE_LOG=os.path.join(folder, "serve.log"))
         open(environment["SERVE_LOG"], "w", encoding="utf-8").close()
         shell = subprocess.Popen(["bash", "-c", script(todo, mark, ports)], cwd=folder, env=environment,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

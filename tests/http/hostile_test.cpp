@@ -24,7 +24,7 @@ namespace http = net::http;
 using namespace std::string_literals;
 
 struct bad_request {
-  const char* name;
+  std::string name;
   std::string octets;
   unsigned status;
 };

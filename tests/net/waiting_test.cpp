@@ -166,6 +166,12 @@ TEST_CASE("waiting: no key is lost or had twice while calls are cancelled whenev
     s.alice->cancel();
     one.join();
     two.join();
+    if (had.rbegin()->first !=
+        had.size() - 1) {  // the last call of one of them was cancelled: its key is next
+      const auto k = s.alice->next_key();
+      REQUIRE_MESSAGE(k, k.error().message());
+      had.emplace(k->index, std::vector<std::byte>{k->bytes().begin(), k->bytes().end()});
+    }
     CHECK(s.bob->close());
     other.join();
     CHECK(had.size() >= keys);

@@ -9,9 +9,12 @@
 
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -114,21 +117,34 @@ struct two_devices {
   explicit two_devices(push::device_options o = {}) {
     o.memory.allow_unlocked = true;
     auto ends = make_memory_sources({});
+    const auto up = [this](net::log_level, std::string_view line) {
+      if (line.find(" is up, link") == std::string_view::npos) return;
+      const std::lock_guard lock{mutex};
+      sites_up += 1;
+      came_up.notify_all();
+    };
     auto b = site_options_of("dev-b");
+    b.log = up;
     b.peers.push_back({{"link", "dev-a", {}}, "", std::move(ends.second), ""});
     sites[1] = std::make_unique<running_site>(std::move(b));
     sites[1]->device.emplace(sites[1]->context, sites[1]->site, o);
     REQUIRE(sites[1]->device->start());
     sites[1]->start();
     auto a = site_options_of("dev-a");
+    a.log = up;
     a.peers.push_back({{"link", "dev-b", {}}, sites[1]->address("qkd004"), std::move(ends.first), ""});
     sites[0] = std::make_unique<running_site>(std::move(a));
     sites[0]->device.emplace(sites[0]->context, sites[0]->site, o);
     REQUIRE(sites[0]->device->start());
     sites[0]->start();
+    std::unique_lock lock{mutex};
+    REQUIRE(came_up.wait_for(lock, patience, [this] { return sites_up == 2; }));
   }
   [[nodiscard]] std::string at(std::size_t n) const { return sites[n]->address("http"); }
 
+  std::mutex mutex;
+  std::condition_variable came_up;
+  int sites_up = 0;
   std::array<std::unique_ptr<running_site>, 2> sites;
 };
 

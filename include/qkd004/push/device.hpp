@@ -39,7 +39,8 @@ struct device_options {
   bool strict_bodies = false;
   bool allow_insecure = false;  ///< plain HTTP off loopback
   std::optional<net::tls_options> tls;
-  secret_options memory{std::size_t{4} << 20};        ///< for keys on their way
+  secret_options memory{std::size_t{16}
+                        << 20};  ///< for keys on their way, and 64 KiB of a stream's connections
   std::chrono::milliseconds request_timeout{30'000};  ///< for an answer to a key
   std::function<void(net::log_level, std::string_view)> log;
 };
