@@ -17,7 +17,10 @@ import tempfile
 import zipfile
 
 USE = """
-import os, pathlib, sys
+import json, logging, os, pathlib, sys, uuid
+# the interpreter's own modules have libraries of theirs
+own = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if len(line.split()) > 5}
+logging.getLogger("qkd004").addHandler(logging.NullHandler())
 import qkd004
 a, b = qkd004.pair()
 with a, b, a.open_connect("qkd://a@A", "qkd://b@B") as s:
@@ -28,15 +31,12 @@ with qkd004.serve({"node": "A", "listen": ["qkd004://127.0.0.1:0"], "self_link":
         km.open_connect("qkd://x@A", "qkd://y@A")
 assert pathlib.Path(qkd004.__file__).is_relative_to(sys.prefix)
 # what the process has mapped: of the environment, of the interpreter, or of those that manylinux promises
-promised = ("ld-linux", "libc.so", "libm.so", "libpthread", "libdl", "librt", "libgcc_s", "libstdc++", "libutil", "locale-archive",
-            "libc-", "libm-", "gconv", "LC_")
-for line in open("/proc/self/maps"):
-    path = line.split(maxsplit=5)[5].strip() if len(line.split()) > 5 else ""
-    if not path.startswith("/") or path.startswith((sys.prefix, os.path.realpath(sys.base_prefix) + "/lib", "/dev", "/memfd")):
+promised = ("ld-linux", "libc.so", "libm.so", "libpthread", "libdl", "librt", "libgcc_s", "libstdc++", "gconv")
+paths = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if len(line.split()) > 5} - own
+for path in sorted(paths):
+    if not path.startswith("/") or path.startswith((sys.prefix, os.path.realpath(sys.base_prefix) + "/lib/python", "/dev", "/memfd")):
         continue
-    if os.path.basename(path).startswith(promised) or os.path.realpath(sys.executable) == path:
-        continue
-    if "/lib/python3" in path or path.startswith("/usr/lib/locale") or "libpython" in path:
+    if "/lib/python3" in path or os.path.basename(path).startswith(promised):
         continue
     print(path)
 """
