@@ -86,7 +86,8 @@ class push_sender {
                 std::optional<std::chrono::seconds> retry_after = {}) {
     if (code < 200 || code >= 300) {
       if (code >= 500 || code == 408 || code == 429) return retry(attempt, now, chance, retry_after);
-      if (settle(attempt)) stopped_ = code;
+      // what was posted before a restart does not undo it
+      if (settle(attempt) != nullptr && attempt >= restarted_at_) stopped_ = code;
       return;
     }
     entry* const e = settle(attempt);
@@ -107,6 +108,7 @@ class push_sender {
     pop();
     skip_to(index);
     stopped_.reset();
+    restarted_at_ = next_attempt_;
     failures_ = 0;
     pause_until_ = {};
   }
@@ -207,6 +209,7 @@ class push_sender {
   std::uint64_t end_;
   std::vector<attempt_of> attempts_;
   std::uint64_t next_attempt_ = 1;
+  std::uint64_t restarted_at_ = 0;  ///< the first attempt after the last restart()
   std::uint64_t failed_below_ = 0;  ///< attempts that a pause has already been made for
   unsigned failures_ = 0;           ///< since the last success
   time_point pause_until_{};

@@ -135,6 +135,7 @@ struct receiver::state final : std::enable_shared_from_this<state> {
         l.held.pop_front();
       }
     }
+    timer.cancel();
     if (next == time_point::max()) return;
     timer.expires_after(std::max(next - now, boot_clock::duration::zero()));
     timer.async_wait([me = weak_from_this()](const std::error_code& error) {

@@ -164,6 +164,20 @@ TEST_CASE("push sender: a restart leaves out what lies below, and answers of bef
   CHECK(again[0].index == 4);
 }
 
+TEST_CASE("push sender: what is answered late to a post of before a restart does not stop it again") {
+  fixture f;
+  for (std::uint64_t i = 0; i < 2; ++i) f.give(i);
+  const auto all = f.posts();
+  f.sender.answered(all[0].attempt, 400, f.now, 0);
+  f.sender.restart(0);
+  f.sender.answered(all[1].attempt, 400, f.now, 0);
+  CHECK_FALSE(f.sender.stopped());
+  const auto again = f.posts();
+  REQUIRE(again.size() == 2);
+  f.sender.answered(again[0].attempt, 400, f.now, 0);
+  CHECK(f.sender.stopped() == 400U);
+}
+
 TEST_CASE("push sender: an answer counts once") {
   fixture f;
   f.give(0);

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "http/raw_http.hpp"
 #include "net/certificates.hpp"
 #include "qkd004/client.hpp"
+#include "qkd004/waiting.hpp"
 
 namespace {
 
@@ -226,4 +228,23 @@ TEST_CASE("http exchange: over TLS both ends show who they are, and a stream is 
   elsewhere.server = "qkd://somebody";
   CHECK(net::connect(s.address(), secret_arena{some_memory()}, elsewhere, &why).error() ==
         std::errc::permission_denied);
+}
+
+TEST_CASE("http exchange: who waits looks up now and then, and may give up without losing a key") {
+  two_http_sites s;
+  client a{connect_to(s.a), secret_arena{some_memory()}};
+  client b{connect_to(s.b), secret_arena{some_memory()}};
+  auto at_a = a.open_connect({"qkd://app@a", "qkd://app@b"}).value();
+  int asked = 0;
+  {
+    const waiting_hook hook{[&asked] { return ++asked < 3; }};
+    CHECK(at_a.wait_for_peer(std::chrono::minutes{1}).error() == std::errc::operation_canceled);
+  }
+  CHECK(asked == 3);
+  auto at_b = b.open_connect({"qkd://app@a", "qkd://app@b", {}, at_a.id()}).value();
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    const auto key = at_a.next_key().value();
+    CHECK(key.index == i);
+    CHECK(equal_in_constant_time(key.bytes(), at_b.get_key(i).value().bytes()));
+  }
 }

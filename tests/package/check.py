@@ -264,7 +264,7 @@ def test_linker_names(place):
     wrote = run(["readelf", "--dynamic", os.path.join(library, "libqkd004.so")])
     expect("Library soname: [libqkd004.so.0]" in wrote, wrote)
     needed = re.findall(r"NEEDED.*\[(.*)\]", wrote)
-    allowed = r"(libssl|libcrypto|libstdc\+\+|libm|libgcc_s|libc|ld-linux.*|libsimdjson)\.so\..*"
+    allowed = r"(libssl|libcrypto|libstdc\+\+|libm|libgcc_s|libc|ld-linux.*|libsimdjson|libtomlplusplus)\.so\..*"
     expect(all(re.fullmatch(allowed, name) for name in needed), f"needs {needed}")
 
 

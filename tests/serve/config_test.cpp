@@ -458,7 +458,7 @@ TEST_CASE("config: says where and what when something is wrong") {
        "site.toml:4:8: peer.node: ", "this site itself"},
       {least + the_peer + the_peer, "site.toml:10:8: peer.node: ", "a peer already"},
       {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'magic'\n",
-       "site.toml:7:8: peer.source.kind: ", "\"software\", \"seeded\", \"file\" and \"given\""},
+       "site.toml:7:8: peer.source.kind: ", "\"software\", \"push\", \"seeded\", \"file\" and \"given\""},
       {least + file_source + "security_class = 'good'\n",
        "site.toml:9:18: peer.source.security_class: ", "simulated-insecure"},
       {least + the_peer + "[memory]\nbytes = 1_000_000\n", "site.toml:9:1: memory: ", "1572864"},

@@ -3,6 +3,7 @@
 
 #include <asio/ip/address.hpp>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
@@ -95,6 +96,7 @@ class http_exchange final : public exchange, private client_connection::owner {
 
   void start(std::span<call* const> calls) override;
   void wait(call& c) override;
+  void wait_until(call& c, time_point until) override;
   void cancel(call& c) noexcept override;
   [[nodiscard]] extensions supports() const override {
     const std::lock_guard lock{mutex_};
@@ -126,8 +128,8 @@ class http_exchange final : public exchange, private client_connection::owner {
   void done(call& c, std::error_code error);
   void expire(time_point now);
   void give_up(call& c, std::error_code why);
-  void poll_once(std::unique_lock<std::mutex>& lock, time_point until);
-  void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now);
+  bool poll_once(std::unique_lock<std::mutex>& lock, time_point until);
+  void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until);
   void hand_over();
   void wake_driver() noexcept;
 
@@ -179,7 +181,7 @@ result<void> http_exchange::open(std::string* why) {
     return l->is_over() || cannot_ || knows_ || (options_.plain && l->is_connected());
   };
   l->flush();
-  while (!settled() && boot_clock::now() < deadline) poll_once(lock, deadline);
+  while (!settled() && boot_clock::now() < deadline) static_cast<void>(poll_once(lock, deadline));
   if (settled() && !cannot_ && (knows_ || !l->is_over())) return {};
   const auto error = cannot_        ? cannot_
                      : l->is_over() ? l->error()
@@ -293,16 +295,19 @@ void http_exchange::done(call& c, std::error_code error) {
   if (it != sleepers_.end()) (*it)->wake.notify_one();
 }
 
-void http_exchange::wait(call& c) {
+void http_exchange::wait(call& c) { wait_until(c, time_point::max()); }
+
+void http_exchange::wait_until(call& c, time_point until) {
   std::unique_lock lock{mutex_};
   while (!c.done()) {
     const time_point now = boot_clock::now();
-    if (driven_) {
-      sleep(lock, c, now);
-    } else if (c.deadline != time_point::max() && now >= c.deadline) {
+    if (now >= until) break;
+    if (now >= c.deadline) {
       give_up(c, status::timeout);
-    } else {
-      poll_once(lock, c.deadline);
+    } else if (driven_) {
+      sleep(lock, c, std::min(c.deadline, until));
+    } else if (!poll_once(lock, std::min(c.deadline, until)) && until != time_point::max()) {
+      break;
     }
   }
   hand_over();
@@ -333,8 +338,8 @@ void http_exchange::expire(time_point now) {
   }
 }
 
-/// Polls once, for everybody. In the mutex, and without it while it sleeps.
-void http_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point until) {
+/// Polls once, for everybody. In the mutex, and without it while it sleeps. Returns false if a signal ended that.
+bool http_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point until) {
   const link_ptr l = link_ && !link_->is_over() ? link_ : nullptr;
   for (const expected& e : queue_) {
     if (e.asked != nullptr) until = std::min(until, e.asked->deadline);
@@ -349,6 +354,7 @@ void http_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point unt
   driven_ = true;
   lock.unlock();
   const int ready = ::poll(polled.data(), polled.size(), milliseconds);
+  const bool interrupted = ready < 0 && errno == EINTR;
   lock.lock();
   driven_ = false;
   if (ready > 0 && polled[0].revents != 0) {
@@ -357,13 +363,13 @@ void http_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point unt
   }
   if (ready > 0 && l && polled[1].revents != 0 && !l->is_over()) l->on_ready(polled[1].revents);
   if (ready == 0) expire(boot_clock::now());
+  return !interrupted;
 }
 
-void http_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point now) {
-  if (now >= c.deadline) return give_up(c, status::timeout);
+void http_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until) {
   sleeper me{&c, {}};
   sleepers_.push_back(&me);
-  me.wake.wait_for(lock, until_then(c.deadline, now));
+  me.wake.wait_for(lock, until_then(until, boot_clock::now()));
   std::erase(sleepers_, &me);
 }
 
