@@ -8,6 +8,7 @@ Two figures for each call. "filled": the ring of the stream has the keys, and on
 end of the Key. "in all": both ends read, so that the time also has what both key managers do to make the key, bind it to
 the stream, confirm and publish it. Beside them a method of Python's own that does nothing.
 """
+import contextlib
 import statistics
 import sys
 import time
@@ -15,8 +16,9 @@ import time
 import qkd004
 
 RUNS = 15
-PER_RUN = 128 * 150  # keys
-WINDOW = 128  # keys a ring holds
+ROUND = 64  # keys that one end takes before the other does
+ROUNDS = 300
+PER_RUN = ROUND * ROUNDS
 
 
 def measure(work):
@@ -40,34 +42,25 @@ def bench(take_some, at_a, at_b):
 
     def filled():
         total = 0
-        for _ in range(PER_RUN // WINDOW):
+        for _ in range(ROUNDS):
             begin = time.perf_counter_ns()
-            take_some(at_a, WINDOW)
+            take_some(at_a, ROUND)
             total += time.perf_counter_ns() - begin
-            take_some(at_b, WINDOW)
-            at_a[ready()].close()  # drives both sites: the next window is there
-            at_b.get_key().close()
-            top_up()
+            take_some(at_b, ROUND)
+            with contextlib.suppress(qkd004.InsufficientKey):
+                at_a.get_key(2**31, wait=False)  # is not there, and has both sites fill their rings
         return total
-
-    position = [0]
-
-    def ready():
-        position[0] += WINDOW
-        return position[0]
-
-    def top_up():
-        position[0] += 1
 
     def in_all():
         begin = time.perf_counter_ns()
-        for _ in range(PER_RUN // WINDOW):
-            take_some(at_a, WINDOW)
-            take_some(at_b, WINDOW)
+        for _ in range(ROUNDS):
+            take_some(at_a, ROUND)
+            take_some(at_b, ROUND)
         return (time.perf_counter_ns() - begin) / 2
 
-    first = measure(filled)
-    return first, measure(in_all)
+    take_some(at_a, ROUND)
+    take_some(at_b, ROUND)
+    return measure(filled), measure(in_all)
 
 
 def by_get_key(stream, n):
@@ -77,8 +70,7 @@ def by_get_key(stream, n):
 
 
 def by_take(stream, n):
-    for _ in range(n // 64):
-        stream.take(64)
+    stream.take(n)
 
 
 def into_buffer(stream, n):
