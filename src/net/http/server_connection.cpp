@@ -222,12 +222,13 @@ void server_connection::begin(std::uint64_t ticket, response&& head) {
 bool server_connection::push(std::uint64_t ticket, std::string_view text) {
   if (is_over_ || text.empty()) return !is_over_;
   const auto update = [this] { stream_unsent_ = is_over_ ? 0 : unsent() + early_octets(); };
-  if (stream_unsent_ > most_unread) {
+  if (stream_queued_ + stream_unsent_ > most_unread) {
     site().join([self = shared_from_this(), update] { update(); });  // it may have read meanwhile
     return false;
   }
-  stream_unsent_ += text.size();
+  stream_queued_ += text.size();
   site().join([this, self = shared_from_this(), update, ticket, text = std::string{text}] {
+    stream_queued_ -= text.size();
     const outstanding* const o = find(ticket);
     if (o == nullptr || !o->is_stream || o->is_done) return;
     if (append(ticket, o->is_1_0 ? text : fmt::format("{:x}\r\n{}\r\n", text.size(), text))) update();

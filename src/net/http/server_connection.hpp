@@ -116,6 +116,7 @@ class server_connection final : public transport, public application, public det
   std::size_t first_ = 0;  ///< in queue_; those before are done
   std::atomic<bool> is_over_{false};
   std::atomic<std::size_t> stream_unsent_{0};  ///< octets of a stream that wait for their reader
+  std::atomic<std::size_t> stream_queued_{0};  ///< octets of events that wait for a turn
 };
 
 }  // namespace qkd004::net::http
