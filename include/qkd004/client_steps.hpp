@@ -147,6 +147,7 @@ class one_step final : public client_steps {
 /// Threads: any number.
 struct stream_end {
   /// The request of a call that was given up, still in flight, or its answer: the next call for its index takes it over.
+  /// Its `request` is the one that is in flight.
   /// So requests that nobody waits for do not pile up at the key manager, strict once burns nothing (R8), and in plain
   /// 004, where asking for later keys acknowledges earlier ones (R5), nothing is lost.
   struct kept_answer final : call {
@@ -470,16 +471,24 @@ class key_steps final : public client_steps {
 
   [[nodiscard]] next ask_for_claimed(time_point now) {
     call_.rearm();
-    call_.request = request();
     call_.key_buffer = wish_.out;
     call_.metadata_buffer = wish_.metadata;
     end_.put_back(std::move(heir_));
     heir_ = end_.make_heir(asked_.count);
     // what is handed out is erased there: it must not be lost here
     if (!heir_ && end_.strict_once) return fail(status::resource_limit, asked_.first, now);
-    if (heir_) heir_->describes = describes_;
     call_.heir = heir_.get();
+    asks(request(), describes_);
     return ask(call_, now + patience() + grace);
+  }
+
+  /// What is asked, as whoever reads the answer has to know.
+  void asks(any_request r, bool describes) {
+    if (heir_) {
+      heir_->request = r;
+      heir_->describes = describes;
+    }
+    call_.request = std::move(r);
   }
 
   void start_calls() override {
@@ -497,11 +506,18 @@ class key_steps final : public client_steps {
       call_.complete();
       return true;
     }
+    any_request mine = call_.request;
     if (end_.strict_once || (kept->count <= asked_.count && kept->describes == describes_)) {
       kept->heir = &call_;
+      asks(kept->request, kept->describes);  // it is in flight, and may be GET_KEY where this is GET_KEYS
     }
     end_.give_up(*kept);
-    return call_.inherits() || take_answer(*kept);
+    const std::uint64_t would_tell = std::exchange(told_, 0);  // in a request that is not made
+    if (call_.inherits()) return true;
+    asks(std::move(mine), describes_);
+    if (take_answer(*kept)) return true;
+    told_ = would_tell;
+    return false;
   }
 
   [[nodiscard]] bool take_answer(stream_end::kept_answer& kept) {
@@ -619,6 +635,7 @@ class batch_steps final : public client_steps {
       parts_[i]->key_buffer = out_.subspan(i * size, size);
       parts_[i]->deadline = now + end_.timeout() + grace;
       parts_[i]->heir = heirs_[i].get();
+      if (heirs_[i]) heirs_[i]->request = r;
       calls_.push_back(parts_[i].get());
     }
     return next::calls;

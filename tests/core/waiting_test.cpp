@@ -247,11 +247,14 @@ class slow_exchange final : public exchange {
         r.epoch = 1;
         c->response = r;
         c->complete();
-      } else if (std::holds_alternative<get_keys_request>(c->request) && !failed_next(c)) {
-        waiting_.push_back({c, std::get<get_keys_request>(c->request)});
-      } else if (!c->done()) {
+      } else if (asks_for_key(c->request)) {
+        if (!failed_next(c)) waiting_.push_back({c, c->request});
+      } else {
         if (std::holds_alternative<close_request>(c->request)) c->response = close_response{};
-        if (std::holds_alternative<acknowledge_request>(c->request)) c->response = acknowledge_response{};
+        if (const auto* had = std::get_if<acknowledge_request>(&c->request)) {
+          acknowledged = had->below;
+          c->response = acknowledge_response{};
+        }
         c->complete();
       }
     }
@@ -281,24 +284,37 @@ class slow_exchange final : public exchange {
   [[nodiscard]] extensions supports() const override { return {true, true, true, false, false}; }
 
   /// Answers the oldest request, whoever waits for it now. With strict once, a key is given once.
-  void answer() {
+  void answer(status outcome = status::success) {
     const std::lock_guard lock{mutex_};
     REQUIRE(!waiting_.empty());
     const auto w = waiting_.front();
     waiting_.erase(waiting_.begin());
-    const bool again = !given.insert({w.request.first, 1}).second;
-    if (again) ++given[w.request.first];
+    const std::uint64_t index = index_of(w.request);
+    const bool again = outcome == status::success && ++given[index] > 1 && strict;
+    if (again) outcome = status::index_not_available;
     if (w.asks == nullptr) return;
-    get_keys_response r;
-    r.first = w.request.first + (again && strict ? 1U : 0U);
-    r.outcome = again && strict ? status::index_not_available : status::success;
-    r.chunk_size = 32;
-    w.asks->response = r;
-    w.asks->keys = r.outcome == status::success ? 1 : 0;
-    if (w.asks->keys == 1) {
-      if (!w.asks->metadata_buffer.empty()) w.asks->metadata_buffer.front().age_ms = age_ms;
-      std::memset(w.asks->key_buffer.data(), static_cast<int>(w.request.first + 1), 32);
+    // who reads an answer may go by what was asked
+    REQUIRE(w.asks->request.index() == w.request.index());
+    REQUIRE(index_of(w.asks->request) == index);
+    const std::uint64_t lowest = index + (again ? 1U : 0U);
+    key_metadata metadata;
+    metadata.age_ms = age_ms;
+    if (std::holds_alternative<get_key_request>(w.request)) {
+      get_key_response r;
+      r.outcome = outcome;
+      r.index = lowest;
+      r.metadata = metadata;
+      w.asks->response = r;
+    } else {
+      get_keys_response r;
+      r.outcome = outcome;
+      r.first = lowest;
+      r.chunk_size = 32;
+      w.asks->response = r;
+      w.asks->keys = outcome == status::success ? 1 : 0;
+      if (!w.asks->metadata_buffer.empty()) w.asks->metadata_buffer.front() = metadata;
     }
+    if (outcome == status::success) std::memset(w.asks->key_buffer.data(), static_cast<int>(index + 1), 32);
     w.asks->complete();
     changed_.notify_all();
   }
@@ -315,10 +331,18 @@ class slow_exchange final : public exchange {
   std::uint32_t ttl_s = 0;
   std::uint32_t age_ms = 0;
   int started = 0;
-  int fails = 0;  ///< so many GET_KEYS come to a broken connection
+  int fails = 0;  ///< so many requests for key come to a broken connection
   std::map<std::uint64_t, int> given;
+  std::uint64_t acknowledged = 0;  ///< below
 
  private:
+  static bool asks_for_key(const any_request& r) {
+    return std::holds_alternative<get_key_request>(r) || std::holds_alternative<get_keys_request>(r);
+  }
+  static std::uint64_t index_of(const any_request& r) {
+    const auto* one = std::get_if<get_key_request>(&r);
+    return one != nullptr ? one->index : std::get<get_keys_request>(r).first;
+  }
   bool failed_next(call* c) {
     if (fails == 0) return false;
     --fails;
@@ -328,7 +352,7 @@ class slow_exchange final : public exchange {
   }
   struct waiting {
     call* asks;
-    get_keys_request request;
+    any_request request;
   };
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -363,6 +387,39 @@ TEST_CASE("key_stream: an answer that comes after its call was cancelled is the 
   CHECK(k.index == 0);
   CHECK(value_of(k) == 1);
   CHECK(s.via->started == 2);
+}
+
+TEST_CASE("key_stream: a cancelled request for a named key is taken over by who asks for the next") {
+  for (const bool is_late : {true, false}) {
+    CAPTURE(is_late);
+    slow_stream s;
+    s.via->on_wait = [&] { s.stream->cancel(); };
+    REQUIRE(s.stream->get_key(0).error() == canceled);
+    if (is_late) {
+      s.via->on_wait = [&] { s.via->answer(); };
+    } else {
+      s.via->answer();
+    }
+    const auto k = s.stream->next_key().value();
+    CHECK(k.index == 0);
+    CHECK(value_of(k) == 1);
+    CHECK(s.via->started == 2);
+  }
+}
+
+TEST_CASE("key_stream: acknowledges what it had, though a request that would have said so was not made") {
+  slow_stream s;
+  s.via->on_wait = [&] {  // while the first is waited for, the second is asked for and given up
+    const waiting_hook hook{[] { return false; }};
+    REQUIRE(s.stream->next_key().error() == canceled);
+    s.via->answer();
+  };
+  REQUIRE(s.stream->next_key().value().index == 0);
+  s.via->on_wait = [&] { s.via->answer(status::resource_limit); };
+  REQUIRE(s.stream->next_key().error() == make_error_code(status::resource_limit));
+  REQUIRE(s.via->started == 3);
+  CHECK(s.stream->acknowledge());
+  CHECK(s.via->acknowledged == 1);
 }
 
 TEST_CASE("key_stream: an answer that was kept is asked for again when its key has expired") {  // D15
