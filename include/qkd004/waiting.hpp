@@ -17,9 +17,9 @@
 
 namespace qkd004 {
 
-/// While it lives, calls of this thread that wait ask it every 50 ms, and sooner when a signal interrupts them, whether
-/// to go on; `false` ends the call with std::errc::operation_canceled, without a key consumed. For hosts that have to
-/// see to signals themselves, as interpreters do.
+/// While it lives, calls of this thread that wait ask it every 50 ms, over a wire sooner when a signal interrupts them,
+/// whether to go on; `false` ends the call with std::errc::operation_canceled, without a key consumed. For hosts that have
+/// to see to signals themselves, as interpreters do.
 ///
 ///     const qkd004::waiting_hook hook{[] { return !interrupted; }};
 ///     auto key = stream.next_key();
@@ -125,7 +125,7 @@ class waiting_room::waiter {
       ring_ = nullptr;
       if (why_) return false;
     }
-    return look_up();
+    return boot_clock::now() < look_up_at_ || look_up();
   }
 
  private:

@@ -7,12 +7,14 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <future>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -190,6 +192,24 @@ TEST_CASE("waiting_hook: ends a call of its thread when it says so, without a ke
   CHECK(asked == 0);
 }
 
+TEST_CASE("waiting_hook: is asked no more often in this process than over a wire") {
+  auto [a, b] = pair();
+  auto request = request_for();
+  request.quality.timeout_ms = 300;
+  auto stream = a.open_connect(request).value();
+  std::vector<std::byte> room(128 * 32);
+  for (std::size_t had = 0; had < 128;) had += stream.next_keys_into(room).value().count;
+  int asked = 0;
+  const waiting_hook hook{[&] {
+    ++asked;
+    return true;
+  }};
+  const auto since = boot_clock::now();
+  CHECK(stream.next_key().error() == make_error_code(status::timeout));
+  CHECK(asked > 0);
+  CHECK(asked <= (boot_clock::now() - since) / waiting_hook::interval);
+}
+
 TEST_CASE("waiting_hook: lets its exception through, and the call goes without a trace") {
   pair_of_streams s;
   s.drain_a();
@@ -241,16 +261,21 @@ class slow_exchange final : public exchange {
       ++started;
       if (std::holds_alternative<open_connect_request>(c->request)) {
         open_connect_response r;
-        r.quality.key_chunk_size = 32;
-        r.quality.timeout_ms = long_time_ms;
+        r.outcome = opens;
+        r.quality.key_chunk_size = chunk;
+        r.quality.timeout_ms = timeout_ms;
         r.quality.ttl_s = ttl_s;
         r.epoch = 1;
         c->response = r;
         c->complete();
       } else if (asks_for_key(c->request)) {
+        asked.push_back(index_of(c->request));
         if (!failed_next(c)) waiting_.push_back({c, c->request});
       } else {
-        if (std::holds_alternative<close_request>(c->request)) c->response = close_response{};
+        if (std::holds_alternative<close_request>(c->request)) {
+          ++closed;
+          c->response = close_response{};
+        }
         if (const auto* had = std::get_if<acknowledge_request>(&c->request)) {
           acknowledged = had->below;
           c->response = acknowledge_response{};
@@ -262,6 +287,7 @@ class slow_exchange final : public exchange {
   }
   void wait(call& c) override {
     if (on_wait) std::exchange(on_wait, {})();
+    while (answers_at_once && !c.done()) answer();
     std::unique_lock lock{mutex_};
     changed_.wait(lock, [&] { return c.done(); });
   }
@@ -281,15 +307,76 @@ class slow_exchange final : public exchange {
     c.complete();
     changed_.notify_all();
   }
-  [[nodiscard]] extensions supports() const override { return {true, true, true, false, false}; }
+  [[nodiscard]] extensions supports() const override { return can; }
 
   /// Answers the oldest request, whoever waits for it now. With strict once, a key is given once.
   void answer(status outcome = status::success) {
     const std::lock_guard lock{mutex_};
     REQUIRE(!waiting_.empty());
     const auto w = waiting_.front();
-    waiting_.erase(waiting_.begin());
+    waiting_.pop_front();
+    answer(w, outcome);
+  }
+  /// The youngest.
+  void answer_last() {
+    const std::lock_guard lock{mutex_};
+    REQUIRE(!waiting_.empty());
+    const auto w = waiting_.back();
+    waiting_.pop_back();
+    answer(w, status::success);
+  }
+  /// Until that many calls were started.
+  void until_started(int count) {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, [&] { return started >= count; });
+  }
+  /// The same, but no longer than `most`.
+  void until_started(int count, boot_clock::duration most) {
+    std::unique_lock lock{mutex_};
+    changed_.wait_for(lock, most, [&] { return started >= count; });
+  }
+
+  std::function<void()> on_start;
+  std::function<void()> on_wait;
+  std::function<void()> before_cancel;
+  extensions can{true, true, true, false, false};
+  status opens = status::success;
+  std::uint32_t chunk = 32;
+  std::uint32_t timeout_ms = long_time_ms;
+  bool strict = false;
+  std::uint32_t ttl_s = 0;
+  bool answers_at_once = false;
+  std::uint32_t age_ms = 0;
+  int started = 0;
+  int fails = 0;                     ///< so many requests for key come to a broken connection
+  std::vector<std::uint64_t> asked;  ///< indices, as their requests came
+  std::map<std::uint64_t, int> given;
+  std::uint64_t acknowledged = 0;  ///< below
+  int closed = 0;
+
+ private:
+  struct waiting {
+    call* asks;
+    any_request request;
+  };
+  static bool asks_for_key(const any_request& r) {
+    return std::holds_alternative<get_key_request>(r) || std::holds_alternative<get_keys_request>(r);
+  }
+  static std::uint64_t index_of(const any_request& r) {
+    const auto* one = std::get_if<get_key_request>(&r);
+    return one != nullptr ? one->index : std::get<get_keys_request>(r).first;
+  }
+  bool failed_next(call* c) {
+    if (fails == 0) return false;
+    --fails;
+    c->error = std::make_error_code(std::errc::connection_reset);
+    c->complete();
+    return true;
+  }
+  void answer(const waiting& w, status outcome) {
     const std::uint64_t index = index_of(w.request);
+    std::uint32_t count = 1;
+    if (const auto* several = std::get_if<get_keys_request>(&w.request)) count = several->count;
     const bool again = outcome == status::success && ++given[index] > 1 && strict;
     if (again) outcome = status::index_not_available;
     if (w.asks == nullptr) return;
@@ -309,66 +396,45 @@ class slow_exchange final : public exchange {
       get_keys_response r;
       r.outcome = outcome;
       r.first = lowest;
-      r.chunk_size = 32;
+      r.chunk_size = chunk;
       w.asks->response = r;
-      w.asks->keys = outcome == status::success ? 1 : 0;
+      w.asks->keys = outcome == status::success ? count : 0;
       if (!w.asks->metadata_buffer.empty()) w.asks->metadata_buffer.front() = metadata;
     }
-    if (outcome == status::success) std::memset(w.asks->key_buffer.data(), static_cast<int>(index + 1), 32);
+    for (std::uint32_t i = 0; outcome == status::success && i < count; ++i) {
+      std::memset(w.asks->key_buffer.data() + i * chunk, static_cast<int>(index + i + 1), chunk);
+    }
     w.asks->complete();
     changed_.notify_all();
   }
-  /// Until that many calls were started.
-  void until_started(int count) {
-    std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return started >= count; });
-  }
 
-  std::function<void()> on_start;
-  std::function<void()> on_wait;
-  std::function<void()> before_cancel;
-  bool strict = false;
-  std::uint32_t ttl_s = 0;
-  std::uint32_t age_ms = 0;
-  int started = 0;
-  int fails = 0;  ///< so many requests for key come to a broken connection
-  std::map<std::uint64_t, int> given;
-  std::uint64_t acknowledged = 0;  ///< below
-
- private:
-  static bool asks_for_key(const any_request& r) {
-    return std::holds_alternative<get_key_request>(r) || std::holds_alternative<get_keys_request>(r);
-  }
-  static std::uint64_t index_of(const any_request& r) {
-    const auto* one = std::get_if<get_key_request>(&r);
-    return one != nullptr ? one->index : std::get<get_keys_request>(r).first;
-  }
-  bool failed_next(call* c) {
-    if (fails == 0) return false;
-    --fails;
-    c->error = std::make_error_code(std::errc::connection_reset);
-    c->complete();
-    return true;
-  }
-  struct waiting {
-    call* asks;
-    any_request request;
-  };
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<waiting> waiting_;
+  std::deque<waiting> waiting_;
 };
 
 struct slow_stream {
   explicit slow_stream(bool strict = false, std::uint32_t ttl_s = 0) {
     via->strict = strict;
     via->ttl_s = ttl_s;
+    open();
+  }
+  explicit slow_stream(void (*adjust)(slow_exchange&)) {
+    adjust(*via);
+    open();
+  }
+  void open() {
     auto r = request_for();
-    r.strict_once = strict;
+    r.strict_once = via->strict;
     stream.emplace(c.open_connect(r).value());
   }
+  static secret_options memory() {
+    secret_options o;
+    o.allow_unlocked = true;
+    return o;
+  }
   std::shared_ptr<slow_exchange> via = std::make_shared<slow_exchange>();
-  client c{via, secret_arena{}};
+  client c{via, secret_arena{memory()}};
   std::optional<key_stream> stream;
 };
 
