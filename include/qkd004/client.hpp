@@ -179,10 +179,17 @@ class key_stream {
     if (!end_ || end_->left) return {};
     end_->left = true;
     room_->cancel(end_.get(), status::unknown_key_stream);
-    close_steps steps{*end_, end_->timeout()};
-    steps.run(*room_, end_.get());
-    end_->left = steps.is_answered();  // else it may be asked for again
-    if (steps.error()) return steps.error();
+    std::error_code error;
+    try {
+      close_steps steps{*end_, end_->timeout()};
+      steps.run(*room_, end_.get());
+      end_->left = steps.is_answered();  // else it may be asked for again
+      error = steps.error();
+    } catch (...) {
+      end_->left = false;
+      throw;
+    }
+    if (error) return error;
     return {};
   }
 

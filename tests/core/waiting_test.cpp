@@ -587,3 +587,13 @@ TEST_CASE("key_stream: with strict once what is kept for nobody goes with it") {
   s.reset();
   CHECK(via->given.empty());
 }
+
+TEST_CASE("key_stream: can be closed again after an exception of the transport") {
+  slow_stream s;
+  s.via->on_wait = [] { throw std::runtime_error{"no"}; };
+  CHECK_THROWS_AS((void)s.stream->close(), std::runtime_error);
+  CHECK(s.stream->close());
+  CHECK(s.via->closed == 2);
+  CHECK(s.stream->close());
+  CHECK(s.via->closed == 2);
+}
