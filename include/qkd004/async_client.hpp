@@ -583,7 +583,7 @@ class async_client {
     void complete() override {
       if (error_) return done_(result<async_key_stream>{error_});
       auto& r = steps_.answer();
-      if (!is_answer(r.outcome, operation::open_connect)) return done_(result<async_key_stream>{r.outcome});
+      if (const auto taken = take_opened(r); !taken) return done_(result<async_key_stream>{taken.error()});
       async_key_stream opened{
           owner_.calls_, std::make_shared<stream_end>(owner_.via_, owner_.arena_, std::move(r), strict_)};
       done_(result<async_key_stream>{std::move(opened)});

@@ -287,7 +287,7 @@ class client {
 
   /// Opens a key stream. Returns a key_stream for the statuses 0, 1 and 7 (key_stream::outcome() says which), else
   /// an error: ksid_in_use, no_qkd_connection, timeout, invalid_argument, not_authorized, resource_limit,
-  /// shutting_down, or the transport's.
+  /// shutting_down, protocol_error (keys of no octets), or the transport's.
   /// After an error the key manager may have the stream all the same, until its TTL: with its KSID it can be opened again.
   /// Clause: GS QKD 004 V2.1.1, 6.1 (OPEN_CONNECT); D5, D8, D9.
   [[nodiscard]] result<key_stream> open_connect(const open_connect_request& request) {
@@ -295,7 +295,7 @@ class client {
     step.run(*room_, this_client());
     if (step.error()) return step.error();
     auto& r = step.answer();
-    if (!is_answer(r.outcome, operation::open_connect)) return r.outcome;
+    if (const auto taken = take_opened(r); !taken) return taken.error();
     key_stream opened{via_, arena_, std::move(r), request.strict_once};
     opened.room_ = room_;
     return opened;

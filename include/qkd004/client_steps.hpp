@@ -719,5 +719,15 @@ class close_steps final : public client_steps {
       request.quality.timeout_ms == 0 ? qos_defaults::timeout_ms : request.quality.timeout_ms;
   return {via, request, std::chrono::milliseconds{timeout} + client_steps::grace};
 }
+/// Makes of an answer to OPEN_CONNECT what a stream can work with: servers of others may leave Timeout at 0.
+/// Returns its outcome if it is none of the answers, and protocol_error for keys of no octets.
+[[nodiscard]] inline result<void> take_opened(open_connect_response& r) {
+  if (!is_answer(r.outcome, operation::open_connect)) return r.outcome;
+  if (r.outcome == status::qos_not_met)
+    return {};  // there is no stream, and the counter-proposal stays as it is
+  if (r.quality.key_chunk_size == 0) return status::protocol_error;
+  if (r.quality.timeout_ms == 0) r.quality.timeout_ms = qos_defaults::timeout_ms;
+  return {};
+}
 
 }  // namespace qkd004

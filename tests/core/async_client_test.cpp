@@ -191,3 +191,38 @@ TEST_CASE("async_client: an exception of a completion leaves drive(), and the re
   CHECK(ends == 2);
   CHECK(thrown == 1);
 }
+
+TEST_CASE(
+    "async_client: a server that grants keys of no octets is protocol_error, and no Timeout the default") {
+  /// Grants what it is told to.
+  class granting final : public exchange {
+   public:
+    void start(std::span<call* const> calls) override {
+      for (call* const c : calls) {
+        if (std::holds_alternative<open_connect_request>(c->request)) {
+          open_connect_response r;
+          r.quality.key_chunk_size = chunk;
+          c->response = r;
+        } else {
+          c->response = close_response{};
+        }
+        c->complete();
+      }
+    }
+    void wait(call&) override {}
+    void cancel(call&) noexcept override {}
+    std::uint32_t chunk = 0;
+  };
+  const auto via = std::make_shared<granting>();
+  async_client c{via, secret_arena{}};
+  std::optional<std::error_code> refused;
+  c.open_connect({"qkd://alice@A", "qkd://bob@B"}, [&](result<async_key_stream> s) { refused = s.error(); });
+  while (!refused) (void)c.drive();
+  CHECK(*refused == make_error_code(status::protocol_error));
+  via->chunk = 32;
+  std::optional<std::uint32_t> timeout_ms;
+  c.open_connect({"qkd://alice@A", "qkd://bob@B"},
+                 [&](result<async_key_stream> s) { timeout_ms = s.value().quality().timeout_ms; });
+  while (!timeout_ms) (void)c.drive();
+  CHECK(*timeout_ms == qos_defaults::timeout_ms);
+}

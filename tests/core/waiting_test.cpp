@@ -597,3 +597,22 @@ TEST_CASE("key_stream: can be closed again after an exception of the transport")
   CHECK(s.stream->close());
   CHECK(s.via->closed == 2);
 }
+
+TEST_CASE("client: a server that grants keys of no octets is protocol_error") {
+  const auto via = std::make_shared<slow_exchange>();
+  client c{via, secret_arena{slow_stream::memory()}};
+  via->chunk = 0;
+  CHECK(c.open_connect(request_for()).error() == make_error_code(status::protocol_error));
+  via->opens = status::qos_not_met;  // a proposal may leave it to the key manager
+  CHECK(c.open_connect(request_for()).value().outcome() == status::qos_not_met);
+}
+
+TEST_CASE(
+    "client: a server that grants no Timeout means the default, and its proposals stay as they are") {  // D3, D5
+  const auto via = std::make_shared<slow_exchange>();
+  client c{via, secret_arena{slow_stream::memory()}};
+  via->timeout_ms = 0;
+  CHECK(c.open_connect(request_for()).value().quality().timeout_ms == qos_defaults::timeout_ms);
+  via->opens = status::qos_not_met;
+  CHECK(c.open_connect(request_for()).value().quality().timeout_ms == 0);
+}
