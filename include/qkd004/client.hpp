@@ -114,7 +114,7 @@ class key_stream {
   using run = key_run;
 
   /// The next keys, as many as follow one another and fit; waits for the first only. Over plain 004, which cannot
-  /// say that, it asks for up to 32 at a time, and waits for each of them up to QoS Timeout.
+  /// say that, it asks for up to 32 at a time, with strict_once for one, and waits for each of them up to QoS Timeout.
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<run> next_keys_into(std::span<std::byte> out);
 
@@ -381,7 +381,8 @@ inline result<key_stream::run> key_stream::next_keys_into(std::span<std::byte> o
     return run{*one, 1};
   }
   const key_wish wish{std::nullopt, out, {}, key_patience::timeout};
-  if (end_->spoken.get_keys || end_->spoken.subscribe) return ask_for(wish);
+  // strict once, what came behind a gap could not be asked for again
+  if (end_->spoken.get_keys || end_->spoken.subscribe || end_->strict_once) return ask_for(wish);
   batch_steps batch{*end_, out};
   batch.run(*room_, end_.get());
   if (!batch.error()) return batch.got();

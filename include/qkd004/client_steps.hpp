@@ -296,7 +296,7 @@ struct stream_end {
     heir->rearm();
     if (heir->memory.size() < size) {
       heir->memory = {};
-      auto memory = size <= most_kept ? arena.allocate(size) : status::resource_limit;
+      auto memory = count == 1 || size <= most_kept ? arena.allocate(size) : status::resource_limit;
       if (!memory) return nullptr;
       heir->memory = std::move(*memory);
     }
@@ -328,7 +328,7 @@ struct stream_end {
     via->wait(c);
   }
 
-  static constexpr std::size_t most_kept = 64 * 1024;  ///< octets of one answer
+  static constexpr std::size_t most_kept = 64 * 1024;  ///< octets of one answer with several keys
 
   const std::shared_ptr<exchange> via;
   const secret_arena arena;

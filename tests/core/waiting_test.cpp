@@ -588,6 +588,31 @@ TEST_CASE("key_stream: with strict once what is kept for nobody goes with it") {
   CHECK(via->given.empty());
 }
 
+TEST_CASE("key_stream: with strict once gives large keys, too") {
+  slow_stream s{[](slow_exchange& e) {
+    e.strict = true;
+    e.chunk = 100 * 1024;
+    e.answers_at_once = true;
+  }};
+  CHECK(s.stream->next_key().value().bytes().size() == 100 * 1024);
+}
+
+TEST_CASE("key_stream: with strict once over plain 004 a run burns no key behind a gap") {  // R8
+  slow_stream s{[](slow_exchange& e) {
+    e.strict = true;
+    e.can = {};
+    e.answers_at_once = true;
+  }};
+  REQUIRE(s.stream->get_key(3));
+  std::set<std::uint64_t> had{3};
+  std::vector<std::byte> room(8 * 32);
+  while (had.size() < 9) {
+    const auto run = s.stream->next_keys_into(room).value();
+    for (std::size_t i = 0; i < run.count; ++i) REQUIRE(had.insert(run.first + i).second);
+    REQUIRE(run.first + run.count <= 9);
+  }
+}
+
 TEST_CASE("key_stream: can be closed again after an exception of the transport") {
   slow_stream s;
   s.via->on_wait = [] { throw std::runtime_error{"no"}; };
