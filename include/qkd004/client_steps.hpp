@@ -565,7 +565,10 @@ class key_steps final : public client_steps {
       const bool odd = lowest != asked_.first || count == 0 || count > asked_.count;
       if (outcome == status::success && odd) return fail(status::protocol_error, asked_.first, now);
     }
-    if (outcome == status::timeout && call_.inherits() && now < deadline_) return ask_for_claimed(now);
+    // what was taken over may have had less patience than this, or the end of it
+    const bool not_yet = outcome == status::timeout ||
+                         (waits() && outcome == status::insufficient_key && lowest <= asked_.first);
+    if (not_yet && call_.inherits() && now < deadline_) return ask_for_claimed(now);
     if (outcome != status::success) return fail(outcome, lowest, now);
     settle(count);
     got_ = {asked_.first, count};

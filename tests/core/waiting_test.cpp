@@ -613,6 +613,18 @@ TEST_CASE("key_stream: with strict once over plain 004 a run burns no key behind
   }
 }
 
+TEST_CASE("key_stream: next_key waits, though the request that it takes over did not") {
+  slow_stream s;
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->try_next_key().error() == canceled);
+  s.via->on_wait = [&] {
+    s.via->answer(status::insufficient_key);
+    s.via->answers_at_once = true;
+  };
+  CHECK(s.stream->next_key().value().index == 0);
+  CHECK(s.via->started == 3);
+}
+
 TEST_CASE("key_stream: can be closed again after an exception of the transport") {
   slow_stream s;
   s.via->on_wait = [] { throw std::runtime_error{"no"}; };
