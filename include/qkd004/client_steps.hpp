@@ -500,7 +500,9 @@ class key_steps final : public client_steps {
   [[nodiscard]] bool adopt() {
     auto kept = end_.take_kept(asked_.first);
     if (!kept) return false;
-    if (!waits() && !kept->done()) {  // it would have been answered
+    // whoever never waits would not read, and nobody else may
+    if (!waits() && !kept->done()) static_cast<void>(via_.drive(boot_clock::now()));
+    if (!waits() && !kept->done()) {
       end_.keep(asked_.first, kept);
       call_.error = status::insufficient_key;
       call_.complete();

@@ -104,6 +104,21 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("waiting: the key that a cancelled call asked for comes to who only tries, too") {
+  streams s{manner::extended};
+  s.drain();
+  waiting_call one{[&] { return s.alice->next_key(); }};
+  s.alice->cancel();
+  REQUIRE(one.end() == canceled);
+  s.read_on();
+  auto k = s.alice->try_next_key();
+  for (const auto end = boot_clock::now() + 10s; !k && boot_clock::now() < end;) {
+    REQUIRE(to_status(k.error()) == status::insufficient_key);
+    k = s.alice->try_next_key();
+  }
+  CHECK(k.value().index == 4);
+}
+
 TEST_CASE("waiting: a client cancels OPEN_CONNECT and the waiting for a peer, and opens the stream later") {
   two_sites sites;
   auto a = std::make_unique<client>(connect_to(sites.a->address()), secret_arena{some_memory()});
