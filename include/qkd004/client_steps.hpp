@@ -151,11 +151,18 @@ struct stream_end {
   /// So requests that nobody waits for do not pile up at the key manager, strict once burns nothing (R8), and in plain
   /// 004, where asking for later keys acknowledges earlier ones (R5), nothing is lost.
   struct kept_answer final : call {
-    std::uint64_t count = 1;  ///< keys that were asked for
-    bool describes = false;   ///< with vendor metadata
+    std::uint64_t count = 1;   ///< keys that were asked for
+    bool describes = false;    ///< with vendor metadata
+    std::uint64_t number = 0;  ///< counts requests
     secret_bytes memory;
     key_metadata metadata;  ///< of the first key
     time_point came{};
+
+    /// Requires: done().
+    [[nodiscard]] bool has_key() const noexcept {
+      const auto* one = std::get_if<get_key_response>(&response);
+      return !error && (one != nullptr ? one->outcome == status::success : keys > 0);
+    }
 
    private:
     void on_complete() noexcept override { came = boot_clock::now(); }
@@ -195,42 +202,30 @@ struct stream_end {
     return ring.get();
   }
 
-  /// Keys that are sent ahead: null while that is not wanted, or something below is still to be read: what a flow
-  /// brings is acknowledged up to its end.
-  result<std::shared_ptr<key_flow>> flow_or_begin() {
+  /// What is next: null, and a run of indices that is claimed; or the keys that are sent ahead, and none is. One lock over
+  /// both: between them another might begin a flow at what is claimed here.
+  std::shared_ptr<key_flow> flow_or_claim(std::uint64_t most, index_ledger::run& claimed) {
     const std::lock_guard lock{mutex};
-    if (!flow && ahead != 0 && ledger.is_whole() && kept.empty()) {
-      auto made = via->subscribe(opened, ledger.had_below(), ahead, arena);
-      if (!made) {
-        ahead = 0;
-        return made.error();
-      }
-      flow = std::move(*made);
-    }
-    return flow;
+    if (auto begun = flow_or_begin(); begun && *begun != nullptr) return std::move(*begun);
+    claimed = ledger.claim(most);
+    return nullptr;
   }
   /// What has arrived and was not taken is served again.
   void end_flow() {
-    std::shared_ptr<key_flow> ends;
-    std::uint32_t sent = 0;
-    {
-      const std::lock_guard lock{mutex};
-      sent = std::exchange(ahead, 0);
-      ends = std::exchange(flow, nullptr);
-    }
+    std::shared_ptr<key_flow> ends;  // goes outside the lock
+    const std::lock_guard lock{mutex};
+    const std::uint32_t sent = std::exchange(ahead, 0);
+    ends = std::exchange(flow, nullptr);
     if (!ends) return;
     ends->stop();
-    const std::lock_guard lock{mutex};
     ledger = index_ledger{ends->position(), ends->position() + sent};
   }
   result<void> prefetch(std::uint32_t keys) {
     if (opened.outcome == status::qos_not_met) return status::qos_not_met;
     if (!spoken.subscribe || find_ring() != nullptr) return {};
     end_flow();
-    {
-      const std::lock_guard lock{mutex};
-      ahead = keys;
-    }
+    const std::lock_guard lock{mutex};
+    ahead = keys;
     const auto begun = flow_or_begin();
     if (!begun) return begun.error();
     return {};
@@ -243,12 +238,14 @@ struct stream_end {
   void settle(const index_ledger::run& r, std::uint64_t had) {
     const std::lock_guard lock{mutex};
     ledger.settle(r, had);
+    drop_kept([&r, had](std::uint64_t index) { return r.first <= index && index < r.first + had; });
   }
   /// `index` is gone for good, and nothing below `lowest` is live.
   void skip(std::uint64_t index, std::uint64_t lowest) {
     const std::lock_guard lock{mutex};
     ledger.give_up(index);
     ledger.skip_to(lowest);
+    drop_kept();
   }
   std::uint64_t had_below() {
     const std::lock_guard lock{mutex};
@@ -275,9 +272,9 @@ struct stream_end {
     if (!heir || !heir->inherits()) return;
     try {
       const std::lock_guard lock{mutex};
-      const std::uint64_t had = ledger.had_below();
-      std::erase_if(kept, [had](const auto& k) { return k.first < had && k.second->done(); });
+      if (is_worthless(index, *heir)) return give_up(*heir);
       auto& place = kept[index];
+      if (place && comes_before(*place, *heir)) return give_up(*heir);
       if (place) give_up(*place);
       place = std::move(heir);
     } catch (...) {  // no memory: nobody waits for it then
@@ -287,13 +284,16 @@ struct stream_end {
   /// For the call that asks for these; nullptr when there is no memory for it.
   std::unique_ptr<kept_answer> make_heir(std::uint64_t count) {
     std::unique_ptr<kept_answer> heir;
+    std::uint64_t number = 0;
     const std::size_t size = count * chunk_size();
     {
       const std::lock_guard lock{mutex};
       heir = std::move(spare);
+      number = ++requests;
     }
     if (!heir) heir = std::make_unique<kept_answer>();
     heir->rearm();
+    heir->number = number;
     if (heir->memory.size() < size) {
       heir->memory = {};
       auto memory = count == 1 || size <= most_kept ? arena.allocate(size) : status::resource_limit;
@@ -340,13 +340,59 @@ struct stream_end {
   std::atomic<bool> wants_vendor_metadata{false};
   std::atomic<bool> left;  ///< there is nothing to close any more
 
-  std::mutex mutex;                ///< of what follows
+  std::mutex mutex;  ///< of what follows; the exchange's own locks are taken inside it
   std::shared_ptr<key_ring> ring;  ///< set by the first that finds it
   index_ledger ledger;             ///< wire
   std::shared_ptr<key_flow> flow;  ///< wire: keys that are sent ahead
   std::uint32_t ahead = 0;         ///< so many keys of it may have come and not been taken
   std::map<std::uint64_t, std::unique_ptr<kept_answer>> kept;  ///< wire, by index
   std::unique_ptr<kept_answer> spare;                          ///< wire
+  std::uint64_t requests = 0;                                  ///< for keys
+
+ private:
+  // in `mutex`
+
+  /// Keys that are sent ahead: null while that is not wanted, or something below is still to be read: what a flow
+  /// brings is acknowledged up to its end.
+  result<std::shared_ptr<key_flow>> flow_or_begin() {
+    if (flow || ahead == 0 || !ledger.is_whole()) return flow;
+    drop_kept();
+    if (kept.lower_bound(ledger.had_below()) != kept.end()) return flow;
+    auto made = via->subscribe(opened, ledger.had_below(), ahead, arena);
+    if (!made) {
+      ahead = 0;
+      return made.error();
+    }
+    flow = std::move(*made);
+    return flow;
+  }
+
+  /// No later call has a use for it. Strict once an answer is the only one, whatever became of its index here.
+  bool is_worthless(std::uint64_t index, const kept_answer& k) const noexcept {
+    if (k.done() && !k.has_key()) return true;
+    return !strict_once && index < ledger.had_below();
+  }
+  /// Of two for one index, `b` not worthless: whether `a` is the one that has the key, or will. The server answers in the
+  /// order of requests.
+  static bool comes_before(const kept_answer& a, const kept_answer& b) noexcept {
+    if (a.done()) return a.has_key();
+    return !b.done() && a.number < b.number;
+  }
+  /// What is worthless, and what was had.
+  template <class WasHad>
+  void drop_kept(WasHad was_had) {
+    for (auto it = kept.begin(); it != kept.end();) {
+      if (was_had(it->first) || is_worthless(it->first, *it->second)) {
+        give_up(*it->second);
+        it = kept.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  void drop_kept() {
+    drop_kept([](std::uint64_t) { return false; });
+  }
 };
 
 [[nodiscard]] inline std::uint32_t age_of(time_point since, time_point now) noexcept {
@@ -376,8 +422,8 @@ class key_steps final : public client_steps {
   key_steps(stream_end& end, const key_wish& wish)
       : client_steps{*end.via}, end_{end}, wish_{wish}, call_{*this} {}
   ~key_steps() override {
+    end_.keep(asked_.first, heir_);  // before who asks next looks for it
     settle(0);
-    end_.keep(asked_.first, heir_);
   }
 
   next go_on(time_point now) override {
@@ -409,15 +455,22 @@ class key_steps final : public client_steps {
   [[nodiscard]] next begin(time_point now) {
     deadline_ = now + patience();
     describes_ = end_.describes() && !wish_.metadata.empty();
-    if (!wish_.index) {
-      if (auto begun = end_.flow_or_begin(); begun && *begun != nullptr) {
-        flow_ = std::move(*begun);
-        stage_ = stage::flowing;
-        return from_flow(now);
-      }
+    if (!wish_.index) return ask_for_next(now);
+    stage_ = stage::asked;
+    asked_ = {*wish_.index, 1};
+    return ask_for_claimed(now);
+  }
+
+  [[nodiscard]] next ask_for_next(time_point now) {
+    const std::size_t fit = std::min<std::size_t>(wish_.out.size() / end_.chunk_size(), 0xffff);
+    flow_ = end_.flow_or_claim(end_.spoken.get_keys && !end_.strict_once ? fit : 1, asked_);
+    if (flow_ != nullptr) {
+      stage_ = stage::flowing;
+      return from_flow(now);
     }
     stage_ = stage::asked;
-    claim();
+    is_claimed_ = true;
+    repeated_ = false;
     return ask_for_claimed(now);
   }
 
@@ -435,16 +488,6 @@ class key_steps final : public client_steps {
     return ask(call_, deadline_);
   }
 
-  void claim() {
-    repeated_ = false;
-    if (wish_.index) {
-      asked_ = {*wish_.index, 1};
-      return;
-    }
-    const std::size_t fit = std::min<std::size_t>(wish_.out.size() / end_.chunk_size(), 0xffff);
-    asked_ = end_.claim(end_.spoken.get_keys && !end_.strict_once ? fit : 1);
-    is_claimed_ = true;
-  }
   void settle(std::uint64_t had) {
     if (std::exchange(is_claimed_, false)) end_.settle(asked_, had);
   }
@@ -512,23 +555,23 @@ class key_steps final : public client_steps {
     if (end_.strict_once || (kept->count <= asked_.count && kept->describes == describes_)) {
       kept->heir = &call_;
       asks(kept->request, kept->describes);  // it is in flight, and may be GET_KEY where this is GET_KEYS
+      if (heir_) std::swap(heir_->number, kept->number);
     }
     end_.give_up(*kept);
     const std::uint64_t would_tell = std::exchange(told_, 0);  // in a request that is not made
     if (call_.inherits()) return true;
     asks(std::move(mine), describes_);
+    if (heir_ && kept->heir != nullptr) std::swap(heir_->number, kept->number);
     if (take_answer(*kept)) return true;
     told_ = would_tell;
     return false;
   }
 
   [[nodiscard]] bool take_answer(stream_end::kept_answer& kept) {
-    if (kept.error || kept.memory.empty() || (describes_ && !kept.describes && !end_.strict_once))
-      return false;
+    if (kept.memory.empty() || (describes_ && !kept.describes && !end_.strict_once)) return false;
     const auto* one = std::get_if<get_key_response>(&kept.response);
     const auto* several = std::get_if<get_keys_response>(&kept.response);
-    const bool had = one != nullptr ? one->outcome == status::success : kept.keys > 0;
-    if (!had || (several != nullptr && several->first != asked_.first)) return false;
+    if (!kept.has_key() || (several != nullptr && several->first != asked_.first)) return false;
     const auto age = boot_clock::now() - kept.came +
                      std::chrono::milliseconds{one != nullptr ? one->metadata.age_ms : kept.metadata.age_ms};
     const std::chrono::seconds ttl{end_.opened.quality.ttl_s};
@@ -585,8 +628,7 @@ class key_steps final : public client_steps {
     const bool gone = s == status::index_not_available || s == status::insufficient_key;
     if (wish_.index || !gone || lowest <= index) return finish(why);
     end_.skip(index, lowest);  // gone for good: the key manager named the lowest that is not
-    claim();
-    return ask_for_claimed(now);
+    return ask_for_next(now);
   }
 
   stream_end& end_;
@@ -613,8 +655,8 @@ class batch_steps final : public client_steps {
 
   batch_steps(stream_end& end, std::span<std::byte> out) : client_steps{*end.via}, end_{end}, out_{out} {}
   ~batch_steps() override {
-    settle(0);
     for (std::size_t i = 0; i < heirs_.size(); ++i) end_.keep(asked_.first + i, heirs_[i]);
+    settle(0);
   }
 
   next go_on(time_point now) override {

@@ -588,6 +588,35 @@ TEST_CASE("key_stream: with strict once what is kept for nobody goes with it") {
   CHECK(via->given.empty());
 }
 
+TEST_CASE(
+    "key_stream: with strict once the first of two requests for a key is kept, whichever ended first") {  // R8
+  for (const std::size_t ends_first : {0U, 1U}) {
+    CAPTURE(ends_first);
+    slow_stream s{true};
+    std::atomic<bool> goes_on[2] = {true, true};
+    const auto wait = [&](std::size_t i) {
+      const waiting_hook hook{[&] { return goes_on[i].load(); }};
+      CHECK((i == 0 ? s.stream->get_key(0) : s.stream->next_key()).error() == canceled);
+    };
+    std::vector<std::thread> threads;
+    for (const std::size_t i : {0U, 1U}) {
+      threads.emplace_back(wait, i);
+      s.via->until_started(static_cast<int>(i) + 2);
+    }
+    for (const std::size_t i : {ends_first, 1 - ends_first}) {
+      goes_on[i] = false;
+      threads[i].join();
+    }
+    s.via->answer();
+    s.via->answer();
+    s.via->answers_at_once = true;  // what is asked for beyond
+    const auto k = s.stream->next_key().value();
+    CHECK(k.index == 0);
+    CHECK(value_of(k) == 1);
+    CHECK(s.via->started == 3);
+  }
+}
+
 TEST_CASE("key_stream: with strict once gives large keys, too") {
   slow_stream s{[](slow_exchange& e) {
     e.strict = true;
@@ -611,6 +640,49 @@ TEST_CASE("key_stream: with strict once over plain 004 a run burns no key behind
     for (std::size_t i = 0; i < run.count; ++i) REQUIRE(had.insert(run.first + i).second);
     REQUIRE(run.first + run.count <= 9);
   }
+}
+
+TEST_CASE("key_stream: over plain 004 the requests of a cancelled run are taken over one after another") {
+  slow_stream s{[](slow_exchange& e) { e.can = {}; }};
+  std::vector<std::byte> room(4 * 32);
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->next_keys_into(room).error() == canceled);
+  REQUIRE(s.via->started == 5);
+  for (int i = 0; i < 4; ++i) s.via->answer();
+  for (unsigned i = 0; i < 4; ++i) {
+    const auto run = s.stream->next_keys_into(room).value();
+    CHECK(run.first == i);
+    CHECK(run.count == 1);
+    CHECK(room[31] == std::byte{static_cast<unsigned char>(i + 1)});
+  }
+  CHECK(s.via->started == 5);
+}
+
+TEST_CASE("key_stream: a key that was kept for a named call is not had again once it was had") {
+  slow_stream s;
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->get_key(5).error() == canceled);
+  s.via->answer();
+  s.via->on_wait = [&] { s.via->answer(); };
+  std::vector<std::byte> room(16 * 32);
+  REQUIRE(s.stream->next_keys_into(room).value().count == 16);
+  REQUIRE(s.stream->acknowledge());
+  s.via->on_wait = [&] { s.via->answer(status::index_not_available); };
+  CHECK(s.stream->get_key(5).error() == make_error_code(status::index_not_available));
+}
+
+TEST_CASE("key_stream: an answer that comes for a key that was had meanwhile is nobody's") {
+  slow_stream s;
+  std::vector<std::byte> room(16 * 32);
+  s.via->on_wait = [&] {
+    s.via->on_wait = [&] { s.via->answer_last(); };
+    REQUIRE(s.stream->next_keys_into(room).value().count == 16);
+    s.stream->cancel();
+  };
+  REQUIRE(s.stream->get_key(5).error() == canceled);
+  s.via->answer();
+  s.via->on_wait = [&] { s.via->answer(status::index_not_available); };
+  CHECK(s.stream->get_key(5).error() == make_error_code(status::index_not_available));
 }
 
 TEST_CASE("key_stream: next_key waits, though the request that it takes over did not") {
