@@ -422,6 +422,7 @@ class key_steps final : public client_steps {
   key_steps(stream_end& end, const key_wish& wish)
       : client_steps{*end.via}, end_{end}, wish_{wish}, call_{*this} {}
   ~key_steps() override {
+    if (is_unread_ && call_.done()) leave_to_heir();
     end_.keep(asked_.first, heir_);  // before who asks next looks for it
     settle(0);
   }
@@ -522,6 +523,7 @@ class key_steps final : public client_steps {
     if (!heir_ && end_.strict_once) return fail(status::resource_limit, asked_.first, now);
     call_.heir = heir_.get();
     asks(request(), describes_);
+    is_unread_ = true;
     return ask(call_, now + patience() + grace);
   }
 
@@ -587,7 +589,23 @@ class key_steps final : public client_steps {
     return true;
   }
 
+  /// An exception has come between an answer and who asked for it: it is the next call's, as that of a cancelled one.
+  void leave_to_heir() noexcept {
+    const auto* one = std::get_if<get_key_response>(&call_.response);
+    const std::uint64_t came = one == nullptr ? call_.keys : one->outcome == status::success ? 1U : 0U;
+    const std::size_t size = std::min(came, asked_.count) * end_.chunk_size();
+    if (call_.error || size == 0 || call_.inherit() == nullptr) return;
+    heir_->keys = call_.keys;
+    heir_->response = std::move(call_.response);
+    heir_->vendor_metadata = std::move(call_.vendor_metadata);
+    if (!wish_.metadata.empty()) heir_->metadata = wish_.metadata.front();
+    std::memcpy(heir_->memory.data(), wish_.out.data(), size);
+    wipe(wish_.out.data(), size);
+    heir_->complete();
+  }
+
   [[nodiscard]] next answered(time_point now) {
+    is_unread_ = false;
     if (call_.error) {
       end_.keep(asked_.first, heir_);
       if (may_repeat(call_.error) && !std::exchange(repeated_, true)) return ask_for_claimed(now);
@@ -640,6 +658,7 @@ class key_steps final : public client_steps {
   index_ledger::run asked_;
   bool is_claimed_ = false;
   bool repeated_ = false;
+  bool is_unread_ = false;  ///< call_ was asked, and its answer not looked at
   std::uint64_t told_ = 0;
   std::unique_ptr<stream_end::kept_answer> heir_;
   part call_;

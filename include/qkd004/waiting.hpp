@@ -24,8 +24,9 @@ namespace qkd004 {
 ///     const qkd004::waiting_hook hook{[] { return !interrupted; }};
 ///     auto key = stream.next_key();
 ///
-/// An exception that `go_on` throws leaves the call, and ends it likewise. What is started without a thread that waits
-/// (async_client) asks nobody. Looking up a host's name is not interrupted.
+/// An exception that `go_on` throws leaves the call, and ends it likewise: a key that has come meanwhile is the next
+/// call's. What is started without a thread that waits (async_client) asks nobody, nor do the calls of v1. Looking up a
+/// host's name is not interrupted.
 /// Threads: of the one that made it; the innermost counts.
 class waiting_hook {
  public:

@@ -617,6 +617,33 @@ TEST_CASE(
   }
 }
 
+TEST_CASE(
+    "key_stream: with strict once a key that came while the hook threw is kept for the next call") {  // R8
+  for (const bool named : {false, true}) {
+    CAPTURE(named);
+    slow_stream s{true};
+    s.via->age_ms = 7;
+    std::vector<std::byte> room(32);
+    {
+      const waiting_hook hook{[&]() -> bool {
+        s.via->answer();
+        throw std::runtime_error{"interrupted"};
+      }};
+      key_chunk unused;
+      CHECK_THROWS_AS(
+          (void)s.stream->key_into(room, unused, named ? std::optional<std::uint64_t>{0} : std::nullopt),
+          std::runtime_error);
+    }
+    CHECK(room == std::vector<std::byte>(32));  // who has not had it has not seen it
+    s.via->answers_at_once = true;              // what is asked for beyond
+    const auto k = s.stream->next_key().value();
+    CHECK(k.index == 0);
+    CHECK(value_of(k) == 1);
+    CHECK(k.metadata.age_ms == 7);
+    CHECK(s.via->started == 2);
+  }
+}
+
 TEST_CASE("key_stream: with strict once gives large keys, too") {
   slow_stream s{[](slow_exchange& e) {
     e.strict = true;
