@@ -64,6 +64,7 @@ class client_steps {
   [[nodiscard]] virtual next go_on(time_point now) = 0;
   [[nodiscard]] std::span<call* const> calls() const noexcept { return calls_; }
   void start(watcher* who = nullptr) {
+    const auto turn = std::move(turn_);  // the next may go when these are on their way
     watcher_ = who;
     open_.store(calls_.size(), std::memory_order_relaxed);  // the transport's own locks hand it on
     start_calls();
@@ -106,6 +107,8 @@ class client_steps {
 
   exchange& via_;
   std::vector<call*> calls_;
+  /// Of who claims indices, from then until start() or until they are given back.
+  std::unique_lock<std::mutex> turn_;
 
  private:
   void part_done() noexcept {
@@ -340,7 +343,10 @@ struct stream_end {
   std::atomic<bool> wants_vendor_metadata{false};
   std::atomic<bool> left;  ///< there is nothing to close any more
 
-  std::mutex mutex;  ///< of what follows; the exchange's own locks are taken inside it
+  /// Wire: requests for what is next leave in the order of their indices. Answers come in the order of requests: one
+  /// that left late would stand behind others that wait until it was read.
+  std::mutex turn;
+  std::mutex mutex;  ///< of what follows; taken inside `turn`, and the exchange's own locks inside it
   std::shared_ptr<key_ring> ring;  ///< set by the first that finds it
   index_ledger ledger;             ///< wire
   std::shared_ptr<key_flow> flow;  ///< wire: keys that are sent ahead
@@ -464,8 +470,10 @@ class key_steps final : public client_steps {
 
   [[nodiscard]] next ask_for_next(time_point now) {
     const std::size_t fit = std::min<std::size_t>(wish_.out.size() / end_.chunk_size(), 0xffff);
+    turn_ = std::unique_lock{end_.turn};
     flow_ = end_.flow_or_claim(end_.spoken.get_keys && !end_.strict_once ? fit : 1, asked_);
     if (flow_ != nullptr) {
+      turn_ = {};
       stage_ = stage::flowing;
       return from_flow(now);
     }
@@ -491,6 +499,7 @@ class key_steps final : public client_steps {
 
   void settle(std::uint64_t had) {
     if (std::exchange(is_claimed_, false)) end_.settle(asked_, had);
+    turn_ = {};  // of a request that was not made
   }
 
   [[nodiscard]] any_request request() {
@@ -686,6 +695,7 @@ class batch_steps final : public client_steps {
     calls_.reserve(most);
     while (parts_.size() < most) parts_.push_back(std::make_unique<part>(*this));
     while (heirs_.size() < most) heirs_.push_back(end_.make_heir(1));
+    turn_ = std::unique_lock{end_.turn};
     asked_ = end_.claim(most);
     is_claimed_ = true;
     if (end_.keeps(asked_.first)) {  // asked for already
@@ -717,6 +727,7 @@ class batch_steps final : public client_steps {
  private:
   void settle(std::uint64_t had) {
     if (std::exchange(is_claimed_, false)) end_.settle(asked_, had);
+    turn_ = {};  // of a request that was not made
   }
   [[nodiscard]] next answered() {
     got_.first = asked_.first;

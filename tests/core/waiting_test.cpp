@@ -724,6 +724,24 @@ TEST_CASE("key_stream: next_key waits, though the request that it takes over did
   CHECK(s.via->started == 3);
 }
 
+TEST_CASE("key_stream: requests for what is next leave in the order of their indices") {
+  slow_stream s;
+  std::optional<std::thread> other;
+  const auto ask = [&](std::uint64_t index) { CHECK(s.stream->next_key().value().index == index); };
+  s.via->on_start =
+      [&] {  // between the claim and the request; the other one is not seen before this is through
+        other.emplace(ask, 1);
+        s.via->until_started(2, 100ms);
+      };
+  std::thread one{ask, 0};
+  s.via->until_started(3);
+  s.via->answer();
+  s.via->answer();
+  one.join();
+  other->join();
+  CHECK(s.via->asked == std::vector<std::uint64_t>{0, 1});
+}
+
 TEST_CASE("key_stream: can be closed again after an exception of the transport") {
   slow_stream s;
   s.via->on_wait = [] { throw std::runtime_error{"no"}; };
