@@ -129,7 +129,7 @@ def test_answers_that_are_none(answer, expected):
         (OpenConnectResponse(), TypeError),
         (OpenConnectResponse(key_stream_id="no"), TypeError),
         (OpenConnectResponse(qos=None, key_stream_id=uuid.uuid4()), TypeError),
-        (OpenConnectResponse(key_stream_id=uuid.uuid4()), ValueError),
+        (OpenConnectResponse(key_stream_id=uuid.uuid4()), qkd004.ProtocolError),
         (OpenConnectResponse(Status.QOS_NOT_MET, qkd004.QoS(ttl_s=9)), qkd004.QoSNotMet),
         (OpenConnectResponse(Status.KSID_IN_USE), qkd004.KeyStreamInUse),
         (OpenConnectResponse(77), qkd004.QKDError),

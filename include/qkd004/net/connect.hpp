@@ -36,10 +36,12 @@ struct connect_options {
 /// next call (a name is then looked up again, which may block); a call that was in flight completes with the error,
 /// mostly std::errc::connection_reset. A server that speaks nonsense is protocol_error; a full arena, or more than
 /// 4,096 calls in flight, is resource_limit.
-/// A call that timed out or was cancelled here may still be answered by the server, and answers come in order: those
-/// behind it wait for that, most of all behind an OPEN_CONNECT that waits for the other side. Key that comes so late is
-/// its call's heir's. connect() itself asks a waiting_hook; looking up a name blocks. Plain 004 cannot say strict_once (invalid_argument) nor no_wait: OPEN_CONNECT then waits
-/// at the server. GET_KEY with no_wait is std::errc::operation_not_supported: no message says it yet.
+/// A call that timed out or was cancelled here may still be answered by the server, and answers come in the order of
+/// requests: those behind it wait for that, most of all behind an OPEN_CONNECT that waits for the other side. (A stream's
+/// calls for what is next are sent in the order of their indices: none waits for one behind it.) Key that comes so late is
+/// its call's heir's. connect() itself asks a waiting_hook; looking up a name blocks. Plain 004 cannot say strict_once
+/// (invalid_argument) nor no_wait: OPEN_CONNECT then waits at the server. GET_KEY with no_wait is
+/// std::errc::operation_not_supported: no message says it yet.
 /// In a child of fork() calls complete with std::errc::operation_not_permitted.
 /// Over TLS, a certificate that either end refuses, or the lack of one, is std::errc::permission_denied; a server that
 /// speaks no TLS, or no version of it that is allowed here, std::errc::protocol_not_supported. With TLS 1.3 the server's
