@@ -257,9 +257,9 @@ QKD004_API int qkd004_stream_describe(qkd004_stream *stream, qkd004_key_stream_i
 /** Calls of this stream that wait at this moment return -ECANCELED. They consumed no key. */
 QKD004_API int qkd004_stream_cancel(qkd004_stream *stream);
 
-/** CLOSE. What this side has not read is destroyed, the other side reads on what it has (D16). Ends the handle, unless
- *  the key manager could not be asked (minus an errno, QKD004_TIMEOUT, PROTOCOL_ERROR, RESOURCE_LIMIT): then it may be
- *  called again. Any other status is the key manager's answer, and the handle has ended. */
+/** CLOSE. What this side has not read is destroyed, the other side reads on what it has (D16). Ends the handle when the
+ *  key manager has answered, whatever it says. Where it has not, it may be called again: after minus an errno always;
+ *  QKD004_TIMEOUT, PROTOCOL_ERROR and RESOURCE_LIMIT may be either, and -EBADF of the next call says that it had ended. */
 QKD004_API int qkd004_close(qkd004_stream *stream);
 
 /** Ends the handle and lets the stream live on, for a program that comes back with its id. */

@@ -252,32 +252,22 @@ answer describe(qkd004_stream* stream, qkd004_key_stream_id* id, qkd004_qos* qos
   return 0;
 }
 
-/// Whether CLOSE was answered: what the key manager said of the stream is final, and a transport that could not ask it
-/// says nothing of the stream.
-bool was_answered(std::error_code e) noexcept {
-  if (!e) return true;
-  if (e.category() != status_category()) return false;
-  const auto s = static_cast<status>(e.value());
-  return s != status::timeout && s != status::protocol_error && s != status::resource_limit;
-}
-
 answer close(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { s->stream->cancel(); });
+  auto shut = s->calls.shut([&] { s->stream->cancel(); });
   const auto closed = s->stream->close();
-  if (!was_answered(closed.error())) {
-    s->calls.open();
-    return closed.error();
-  }
+  if (!s->stream->has_left()) return closed.error();
   end(stream);
+  shut.keep();
   if (!closed) return closed.error();
   return 0;
 }
 
 answer detach(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { s->stream->cancel(); });
+  auto shut = s->calls.shut([&] { s->stream->cancel(); });
   end(stream);
+  shut.keep();
   s->stream->detach();
   return 0;
 }

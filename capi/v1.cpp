@@ -102,8 +102,9 @@ answer get_key(qkd004_v1_session* session, const qkd004_v1_key_handle* handle, b
 
 answer session_close(qkd004_v1_session* session) {
   const auto s = use(session);
-  s->calls.shut([&] { s->way->cancel_all(); });
+  auto shut = s->calls.shut([&] { s->way->cancel_all(); });
   end(session);
+  shut.keep();
   return 0;
 }
 
