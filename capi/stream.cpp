@@ -143,34 +143,28 @@ struct key_call {
   qkd004_metadata* metadata;
 };
 
-result<key_chunk> take_chunk(stream_call& s, const key_call& k) {
+/// All of `described` but the key.
+result<std::uint64_t> take_into(stream_call& s, const key_call& k, std::span<std::byte> out,
+                                key_chunk& described) {
   switch (k.key) {
-    case key_call::which::at_index: return s->get_key(k.index);
-    case key_call::which::next: return s->next_key();
+    case key_call::which::at_index: return s->key_into(out, described, k.index);
+    case key_call::which::next:
+      return k.metadata == nullptr ? s->next_key_into(out) : s->key_into(out, described);
     case key_call::which::next_if_there: break;
   }
-  return s->try_next_key();
+  return s->try_key_into(out, described);
 }
 
 answer take(qkd004_stream* stream, buffer<std::uint8_t> key, const key_call& k) {
   stream_call s{stream};
   key.need(s.chunk());
   metadata_room room{k.metadata, s};
-  std::uint64_t index = 0;
-  if (k.key == key_call::which::next && k.metadata == nullptr) {
-    const auto taken = s->next_key_into(key.first(s.chunk()));
-    if (!taken) return taken.error();
-    index = *taken;
-  } else {
-    const auto taken = take_chunk(s, k);
-    if (!taken) return taken.error();
-    if (taken->bytes().size() != s.chunk()) return status::protocol_error;
-    std::memcpy(key.first(s.chunk()).data(), taken->bytes().data(), s.chunk());
-    room.put(taken->metadata, taken->vendor_metadata);
-    index = taken->index;
-  }
+  key_chunk described;
+  const auto taken = take_into(s, k, key.first(s.chunk()), described);
+  if (!taken) return taken.error();
+  room.put(described.metadata, described.vendor_metadata);
   key.filled(s.chunk());
-  if (k.index_to != nullptr) *k.index_to = index;
+  if (k.index_to != nullptr) *k.index_to = *taken;
   return 0;
 }
 

@@ -229,6 +229,27 @@ TEST_CASE("exchange: a CLOSE that was answered ends the handle whatever it says,
   }
 }
 
+TEST_CASE("exchange: a key comes into the caller's memory, also one that is larger than the client's own") {
+  toy t;
+  t.chunk = t.key_octets = std::size_t{64} << 20;
+  qkd004_client* c = t.make();
+  qkd004_qos q = QKD004_QOS_INIT;
+  q.key_chunk_size = static_cast<std::uint32_t>(t.chunk);
+  qkd004_stream* s = nullptr;
+  must(qkd004_open_connect(c, "here", "there", &q, nullptr, 0, &s));
+  std::vector<std::uint8_t> k(t.chunk);
+  std::size_t size = k.size();
+  must(qkd004_get_key(s, 0, k.data(), &size, nullptr));
+  CHECK(k.back() == 1);
+  qkd004_metadata m = QKD004_METADATA_INIT;
+  must(qkd004_next_key(s, k.data(), &size, nullptr, &m));
+  CHECK(m.hops == 2);
+  must(qkd004_try_next_key(s, k.data(), &size, nullptr, nullptr));
+  CHECK(k.back() == 2);
+  must(qkd004_close(s));
+  must(qkd004_client_close(c));
+}
+
 TEST_CASE("exchange: an OPEN_CONNECT that fails makes no stream") {
   toy t;
   qkd004_client* c = t.make();
