@@ -76,15 +76,20 @@ answer open_connect(qkd004_client* client, const opening& o, qkd004_stream** str
 class stream_call {
  public:
   explicit stream_call(qkd004_stream* stream)
-      : object_{use(stream)}, visit_{object_->calls}, reads_{object_->reading} {}
+      : object_{use(stream)}, nested_{frame::inside(&object_->calls)}, visit_{object_->calls} {
+    if (nested_) return;  // the call around it has the lock
+    const std::lock_guard queue{object_->to_read};
+    reads_ = std::shared_lock{object_->reading};
+  }
 
   key_stream* operator->() noexcept { return &*object_->stream; }
   [[nodiscard]] std::size_t chunk() const noexcept { return object_->stream->quality().key_chunk_size; }
   [[nodiscard]] const stream_object& object() const noexcept { return *object_; }
 
  private:
-  std::shared_ptr<stream_object> object_;
-  gate::visit visit_;
+  const std::shared_ptr<stream_object> object_;
+  const bool nested_;  ///< in a callback of another call of the same stream
+  const gate::visit visit_;
   std::shared_lock<std::shared_mutex> reads_;
 };
 
@@ -215,7 +220,9 @@ answer get_keys(qkd004_stream* stream, buffer<std::uint8_t> keys, std::uint64_t*
 
 answer prefetch(qkd004_stream* stream, std::uint32_t keys) {
   const auto s = use(stream);
+  if (frame::inside(&s->calls)) throw refusal{-EDEADLK, "from a callback of a call of the stream"};
   const gate::visit visit{s->calls};
+  const std::lock_guard queue{s->to_read};
   const std::lock_guard alone{s->reading};
   const auto done = s->stream->prefetch(keys);
   if (!done) return done.error();

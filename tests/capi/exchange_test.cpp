@@ -250,6 +250,28 @@ TEST_CASE("exchange: a key comes into the caller's memory, also one that is larg
   must(qkd004_client_close(c));
 }
 
+TEST_CASE("exchange: prefetch gets its turn though there is always somebody who reads") {
+  toy t;
+  t.overlaps = true;
+  qkd004_client* c = t.make();
+  qkd004_stream* s = open(c);
+  std::atomic<bool> done{false};
+  std::atomic<int> rounds{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i != 2; ++i) {
+    readers.emplace_back([&] {
+      while (!done.load() && ++rounds < 20'000) (void)next(s);
+    });
+  }
+  while (rounds.load() < 4) std::this_thread::yield();
+  must(qkd004_prefetch(s, 1));
+  CHECK(rounds.load() < 20'000);
+  done.store(true);
+  for (auto& r : readers) r.join();
+  must(qkd004_close(s));
+  must(qkd004_client_close(c));
+}
+
 TEST_CASE("exchange: an OPEN_CONNECT that fails makes no stream") {
   toy t;
   qkd004_client* c = t.make();
@@ -299,12 +321,13 @@ TEST_CASE("exchange: a call is called off where it waits, by stream_cancel, clie
 }
 
 TEST_CASE(
-    "exchange: a callback that ends the stream it was called for gets EDEADLK") {
+    "exchange: a callback that ends the stream it was called for, or has keys sent ahead, gets EDEADLK") {
   toy t;
   qkd004_client* c = t.make();
   qkd004_stream* s = open(c);
   for (const auto& call :
-       std::vector<std::function<int()>>{[&] { return qkd004_close(s); }, [&] { return qkd004_detach(s); }}) {
+       std::vector<std::function<int()>>{[&] { return qkd004_close(s); }, [&] { return qkd004_detach(s); },
+                                         [&] { return qkd004_prefetch(s, 1); }}) {
     t.meanwhile = call;
     CHECK(next(s).result == -ECONNREFUSED);
     CHECK(t.came_to == -EDEADLK);
