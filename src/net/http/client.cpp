@@ -356,8 +356,8 @@ result<std::unique_ptr<client>> client::make(asio::io_context& context, const se
       return checked.error();
     }
   }
-  std::shared_ptr<const tls_context> tls;
-  if (to->kind == scheme::tls) {
+  std::shared_ptr<const tls_context> tls = options.shared_tls;
+  if (to->kind == scheme::tls && !tls) {
     if (!options.tls) {
       return fail(why, options.uri + " needs a certificate, and none is given", status::invalid_argument);
     }
