@@ -362,6 +362,14 @@ class key_ring {
     std::uint64_t live;       ///< live or served
   };
 
+  /// How many chunks have expired, or were discarded.
+  [[nodiscard]] std::uint64_t expired() const noexcept {
+    return expired_.load(std::memory_order_acquire);  // pairs with the release in count_expired()
+  }
+  [[nodiscard]] std::uint64_t discarded() const noexcept {
+    return discarded_.load(std::memory_order_acquire);  // pairs with the release in count_discarded()
+  }
+
   /// The balance: bound = acknowledged + expired + discarded + live. A chunk on its way out of the ring
   /// counts as acknowledged. Taking keeps no counter: this looks at every slot.
   [[nodiscard]] balance tally() const noexcept {

@@ -309,6 +309,22 @@ void site_core::on_drop(const transport& which, const std::string& why) {
       "dropped " + (which.remote().empty() ? "a connection" : which.remote()) + ": " + why);
 }
 
+site_report site_core::report() {
+  site_report r;
+  r.node = service_->node();
+  r.stopping = stopped_;
+  r.applications = application_count_;
+  r.totals = service_->totals();
+  for (link_report& l : service_->links(now())) r.peers.push_back({std::move(l), {}});
+  // a self_link has a link, and no peer here
+  for (std::size_t i = 0; i < peers_.size() && i < r.peers.size(); ++i) {
+    const peer_state& p = peers_[i];
+    r.peers[i].failure = p.failed.empty() ? p.last_failure : p.failed;
+  }
+  traffic_.tell(r);
+  return r;
+}
+
 // --- Applications ---
 
 result<void> site_core::add(http::resource what) {
@@ -476,6 +492,7 @@ void site_core::deliver(connection_id to, const key_stream_id& stream, const get
   if (to < applications_.size() && applications_[to] != nullptr) {
     applications_[to]->deliver(stream, r);
   } else if (caller_ != nullptr) {
+    traffic_.note_delivery(r);
     caller_->deliver(to, stream, r);
   }
 }
@@ -500,6 +517,7 @@ void site_core::on_settled() {
 }
 
 void site_core::on_turn_end() {
+  traffic_.end_turn(now());
   if (started_ && !stopped_) arm(service_->next_deadline(now()));
 }
 
