@@ -115,6 +115,11 @@ result<void> server::start(std::string* why) {
     receiver_.emplace(context_, *site_, std::move(receives));
     if (const auto started = receiver_->start(why); !started) return started.error();
   }
+  operations::options o;
+  o.viewers = std::move(config_.viewers);
+  if (sources_.has_software()) o.distilled = [this] { return distilled(); };
+  operations_.emplace(context_, *site_, std::move(o));
+  if (const auto started = operations_->start(why); !started) return started.error();
   if (const auto started = site_->start(why); !started) return started.error();
   if (!sources_.has_software()) return {};
   timers_.push_back(std::make_unique<every>(context_, options_.watch, [this] { sources_.look(); }));
@@ -128,6 +133,7 @@ result<void> server::start(std::string* why) {
 
 void server::stop() {
   for (const auto& timer : timers_) timer->stop();
+  if (operations_) operations_->stop();
   if (receiver_) receiver_->stop();
   if (device_) device_->stop();
   if (site_) site_->stop();
@@ -143,6 +149,16 @@ void server::conclude() {
 
 std::vector<std::string> server::addresses() const {
   return site_ ? site_->addresses() : std::vector<std::string>{};
+}
+
+void server::readiness(std::function<void(const operations::readiness&)> tell) {
+  site_->join([this, tell = std::move(tell)] { tell(operations::readiness_of(site_->report())); });
+}
+
+std::vector<std::pair<std::string, software_link_report>> server::distilled() const {
+  std::vector<std::pair<std::string, software_link_report>> all;
+  for (auto& sample : sources_.samples()) all.emplace_back(std::move(sample.link), std::move(sample.counts));
+  return all;
 }
 
 struct server_thread::state {
