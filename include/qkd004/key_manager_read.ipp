@@ -352,7 +352,7 @@ inline stream_report key_manager::report_of(stream& s, time_point now) {
   r.rate_bps = s.meter.bps(now);
   r.deviation_bps = s.meter.deviation(now);
   r.link_bps = link_of(s).rate.bps();
-  if (const auto oldest = s.ring->oldest()) {
+  if (const auto oldest = s.ring->oldest_live()) {
     r.oldest_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest).count(), 0));
   }

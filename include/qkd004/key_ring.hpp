@@ -178,6 +178,13 @@ class key_ring {
     return at(p).since;  // written by this thread only
   }
 
+  /// When lowest_live() was published.
+  [[nodiscard]] std::optional<time_point> oldest_live() const noexcept {
+    const std::uint64_t p = lowest_live();
+    if (p == published()) return std::nullopt;
+    return at(p).since;  // written by this thread only
+  }
+
   /// \name Serving over a wire: the publisher's thread
   ///@{
 

@@ -46,7 +46,7 @@ struct stream_report {
   std::uint64_t rate_bps = 0;       ///< what came into the stream in the last full second
   std::uint64_t deviation_bps = 0;  ///< largest difference between two seconds that follow one another
   std::uint64_t link_bps = 0;       ///< of the link underneath, measured or stated; 0: as fast as asked
-  std::uint64_t oldest_ms = 0;      ///< age of the oldest key in the stream; 0: there is none
+  std::uint64_t oldest_ms = 0;      ///< age of the oldest key that was not served; 0: there is none
   std::string owner;  ///< principal of this side, from report_all(); empty: nobody has opened it here
 };
 

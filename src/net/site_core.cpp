@@ -319,7 +319,7 @@ site_report site_core::report() {
   // a self_link has a link, and no peer here
   for (std::size_t i = 0; i < peers_.size() && i < r.peers.size(); ++i) {
     const peer_state& p = peers_[i];
-    r.peers[i].failure = p.failed.empty() ? p.last_failure : p.failed;
+    r.peers[i].failure = p.down_because;
   }
   traffic_.tell(r);
   return r;
@@ -447,6 +447,7 @@ void site_core::missed(link_id link, const std::string& why) {
 
 void site_core::cannot_reach(link_id link, const std::string& why) {
   peer_state& p = peers_[link];
+  p.down_because = why;
   const auto level = std::exchange(p.last_failure, why) == why ? log_level::debug : log_level::warning;
   log(level, "cannot reach " + p.options.link.peer + " at " + p.options.address + ": " + why);
 }
@@ -471,6 +472,7 @@ void site_core::receive(link_id link, peer::message&& m) {
   peer_state& p = peers_[link];
   if (p.ready || !manager_->link_ready(link)) return;
   p.ready = true;
+  p.down_because.clear();
   if (p.dials && manager_->link_promising(link)) p.dials->reset();
   log(log_level::info, "peer " + p.options.link.peer + " is up, link " + p.options.link.name);
 }
@@ -481,8 +483,9 @@ void site_core::remove_peer(const connection& c, link_id link, const std::string
   p.current = nullptr;
   manager_->link_down(link, now());
   if (stopped_) return;
-  log(log_level::warning, (p.ready ? "lost peer " : "no link with peer ") + p.options.link.peer + ": " +
-                              (p.failed.empty() ? why : p.failed));
+  p.down_because = p.failed.empty() ? why : p.failed;
+  log(log_level::warning,
+      (p.ready ? "lost peer " : "no link with peer ") + p.options.link.peer + ": " + p.down_because);
   p.ready = false;
   p.failed.clear();
   if (p.dials) p.dials->dial_later();

@@ -87,6 +87,7 @@ class site_core final : public turns, private key_manager::events {
     bool ready = false;
     std::string failed;        ///< why the key manager wants no more of this connection
     std::string last_failure;  ///< of dialing, so that it is logged once
+    std::string down_because;  ///< for reports; empty: it is up, or nobody knows
   };
 
   // key_manager::events

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -54,11 +55,11 @@ std::string one(const measured_link& l, const readiness::link& standing, bool ha
 
 std::string one(const stream_report& s) {
   return fmt::format(
-      R"({{"id":"{}","source":{},"destination":{},"owner":{},"peer_open":{},"chunk":{},"live":{},"window":{},)"
-      R"("next_index":{},"bps":{},"age_ms":{},"acknowledged":{},"expired":{},"discarded":{}}})",
+      R"({{"id":"{}","source":{},"destination":{},"owner":{},"peer_open":{},"chunk":{},"unread":{},"window":{},)"
+      R"("next_index":{},"bps":{},"age_ms":{},"expired":{},"discarded":{}}})",
       s.stream.to_string(), json_quoted(s.source), json_quoted(s.destination), json_quoted(s.owner),
-      s.peer_open, s.quality.key_chunk_size, s.live, s.window, s.next_index, s.rate_bps, s.oldest_ms,
-      s.acknowledged, s.expired, s.discarded);
+      s.peer_open, s.quality.key_chunk_size, s.bound - std::min(s.bound, s.next_index), s.window,
+      s.next_index, s.rate_bps, s.oldest_ms, s.expired, s.discarded);
 }
 
 std::string answers_of(const net::call_counts& c) {
