@@ -102,6 +102,9 @@ result<void> server::start(std::string* why) {
   receives.allow_insecure = config_.site.allow_insecure;
   receives.tls = config_.site.tls;
   receives.memory.allow_unlocked = config_.site.memory.allow_unlocked;
+  const auto& listen = config_.site.listen;
+  const bool speaks_http = std::any_of(listen.begin(), listen.end(),
+                                       [](const std::string& uri) { return uri.starts_with("http"); });
   site_.emplace(context_, std::move(config_.site));
   // before the site listens: nobody is told that a path is not there
   if (config_.push) {
@@ -115,11 +118,13 @@ result<void> server::start(std::string* why) {
     receiver_.emplace(context_, *site_, std::move(receives));
     if (const auto started = receiver_->start(why); !started) return started.error();
   }
-  operations::options o;
-  o.viewers = std::move(config_.viewers);
-  if (sources_.has_software()) o.distilled = [this] { return distilled(); };
-  operations_.emplace(context_, *site_, std::move(o));
-  if (const auto started = operations_->start(why); !started) return started.error();
+  if (speaks_http) {
+    operations::options o;
+    o.viewers = std::move(config_.viewers);
+    if (sources_.has_software()) o.distilled = [this] { return distilled(); };
+    operations_.emplace(context_, *site_, std::move(o));
+    if (const auto started = operations_->start(why); !started) return started.error();
+  }
   if (const auto started = site_->start(why); !started) return started.error();
   if (!sources_.has_software()) return {};
   timers_.push_back(std::make_unique<every>(context_, options_.watch, [this] { sources_.look(); }));

@@ -11,21 +11,21 @@ using namespace testing;
 
 namespace {
 
-two_sites::options paced() {
+two_sites::options evenly_paced() {
   two_sites::options o;
   o.source.rate_bps = 8'000'000;
   return o;
 }
 
-link_report at(site& s, time_point now) { return s.manager.links(now).at(0); }
+link_report link_at(site& s, time_point now) { return s.manager.links(now).at(0); }
 
 }  // namespace
 
 TEST_CASE("links: tell the stage of each, its peer and its key source") {
-  auto o = paced();
+  auto o = evenly_paced();
   o.up = false;
   two_sites w{o};
-  const auto down = at(*w.a, w.now);
+  const auto down = link_at(*w.a, w.now);
   CHECK(down.name == "ab");
   CHECK(down.peer == "B");
   CHECK(down.at == link_report::stage::down);
@@ -33,20 +33,20 @@ TEST_CASE("links: tell the stage of each, its peer and its key source") {
   CHECK(down.security == security_class::simulated_insecure);
   CHECK(down.received == 0);
   w.a->manager.link_up(w.a->link, w.now);
-  CHECK(at(*w.a, w.now).at == link_report::stage::greeting);
+  CHECK(link_at(*w.a, w.now).at == link_report::stage::greeting);
   w.connect();
-  CHECK(at(*w.a, w.now).at == link_report::stage::ready);
+  CHECK(link_at(*w.a, w.now).at == link_report::stage::ready);
   w.cut();
-  CHECK(at(*w.a, w.now).at == link_report::stage::down);
+  CHECK(link_at(*w.a, w.now).at == link_report::stage::down);
 }
 
 TEST_CASE(
     "links: count key from the source to whoever reads it, at both sites, and keep the counts of ended "
     "streams") {
-  two_sites w{paced()};
+  two_sites w{evenly_paced()};
   const auto id = w.open_both();
   w.pass(100ms);
-  const auto before = at(*w.a, w.now);
+  const auto before = link_at(*w.a, w.now);
   CHECK(before.streams == 1);
   CHECK(before.received > 0);
   CHECK(before.bound > 10);
@@ -55,15 +55,15 @@ TEST_CASE(
   CHECK(before.room > before.in_streams);
   CHECK(before.bps == 8'000'000);
   for (std::uint64_t i = 0; i < 3; ++i) w.get(*w.a, w.conn_a, id, i);
-  const auto read = at(*w.a, w.now);
+  const auto read = link_at(*w.a, w.now);
   CHECK(read.delivered == 3);
   CHECK(read.delivered_octets == 96);
   CHECK(read.in_streams == (read.bound - 3) * 32);
-  CHECK(at(*w.b, w.now).delivered == 0);
+  CHECK(link_at(*w.b, w.now).delivered == 0);
 
   w.close(*w.a, w.conn_a, id);
   w.close(*w.b, w.conn_b, id);
-  const auto ended = at(*w.a, w.now);
+  const auto ended = link_at(*w.a, w.now);
   CHECK(ended.streams == 0);
   CHECK(ended.in_streams == 0);
   CHECK(ended.bound == read.bound);
@@ -72,24 +72,24 @@ TEST_CASE(
 }
 
 TEST_CASE("links: count what expired, and calls that wait") {
-  auto o = paced();
+  auto o = evenly_paced();
   o.source.rate_bps = 80'000;
   two_sites w{o};
   auto request = a_to_b;
   request.quality.ttl_s = 1;
   const auto id = w.open_both(request);
   w.get(*w.a, w.conn_a, id, 100'000);
-  CHECK(at(*w.a, w.now).waiting == 1);
+  CHECK(link_at(*w.a, w.now).waiting == 1);
   w.pass(500ms);
-  CHECK(at(*w.a, w.now).expired == 0);
+  CHECK(link_at(*w.a, w.now).expired == 0);
   w.pass(3s);
-  CHECK(at(*w.a, w.now).expired > 0);
+  CHECK(link_at(*w.a, w.now).expired > 0);
   w.pass(10s);
-  CHECK(at(*w.a, w.now).waiting == 0);
+  CHECK(link_at(*w.a, w.now).waiting == 0);
 }
 
 TEST_CASE("report_all: tells whose every stream is, and how old its oldest key") {
-  two_sites w{paced()};
+  two_sites w{evenly_paced()};
   const auto id = w.open_both();
   const auto half = w.open(*w.b, w.conn_b, a_to_b);
   w.pass(300ms);
