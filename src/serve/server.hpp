@@ -67,7 +67,7 @@ class server {
   [[nodiscard]] std::vector<std::string> addresses() const;
 
   /// Has `tell` called with how the site stands, as /readyz says it, whoever may see that: soon, on the io_context, in a
-  /// turn of the site. Requires: start() was called.
+  /// turn of the site; it must not call the server. Requires: start() was called.
   void readiness(std::function<void(const operations::readiness&)> tell);
 
  private:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "qkd004/memory_source.hpp"
 #include "serve/config.hpp"
@@ -44,7 +46,7 @@ operations::readiness told_by(const std::string& text, server_options o = {}) {
   std::optional<operations::readiness> told;
   site.readiness([&](const operations::readiness& r) {
     told = r;
-    site.stop();
+    asio::post(context, [&] { site.stop(); });  // not from inside
   });
   context.run();
   REQUIRE(told);
