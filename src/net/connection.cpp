@@ -231,11 +231,19 @@ void connection::serve(const result<Request>& request, question asked, std::uint
 }
 
 std::uint64_t connection::expect(question asked, std::uint32_t metadata_size) {
-  queue_.push({asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size, nullptr});
+  queue_.push({asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size,
+               site().now(), nullptr});
   return next_reply_ + in_flight() - 1;
 }
 
+boot_clock::duration connection::waited(std::uint64_t ticket) const noexcept {
+  const bool known = ticket - next_reply_ < in_flight();
+  return known ? site().now() - queue_[static_cast<std::size_t>(ticket - next_reply_)].at
+               : boot_clock::duration::zero();
+}
+
 void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
     if (speaks_qubip()) return qubip::encode_open_connect_response(to, r);
     return o.asked == question::open_connect2 ? forge::encode_open_connect2_response(to, r)
@@ -244,6 +252,7 @@ void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
 }
 
 void connection::answer(std::uint64_t ticket, const get_key_response& r) {
+  core_.traffic().note(r, waited(ticket));
   reply(ticket, r.key.size() + beside_key, [&](wire::out_buffer& to, const outstanding& o) {
     if (speaks_qubip()) return qubip::encode_get_key_response(to, r, o.metadata_size);
     return forge::encode_get_key_response(to, r, o.metadata_size, o.statuses);
@@ -251,6 +260,7 @@ void connection::answer(std::uint64_t ticket, const get_key_response& r) {
 }
 
 void connection::answer(std::uint64_t ticket, const close_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
     if (speaks_qubip()) return qubip::encode_close_response(to, r);
     return forge::encode_close_response(to, r, o.statuses);
@@ -258,18 +268,21 @@ void connection::answer(std::uint64_t ticket, const close_response& r) {
 }
 
 void connection::answer(std::uint64_t ticket, const get_keys_response& r) {
+  core_.traffic().note(r, waited(ticket));
   const std::size_t at_most = r.keys.size() * (r.chunk_size + 8) + r.vendor_metadata.size() + largest_other;
   reply(ticket, at_most,
         [&](wire::out_buffer& to, const outstanding&) { return extension::encode_get_keys_response(to, r); });
 }
 
 void connection::answer(std::uint64_t ticket, const wait_peer_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding&) {
     return extension::encode_wait_peer_response(to, r);
   });
 }
 
 void connection::answer(std::uint64_t ticket, const acknowledge_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding&) {
     return extension::encode_acknowledge_response(to, r);
   });
@@ -277,6 +290,7 @@ void connection::answer(std::uint64_t ticket, const acknowledge_response& r) {
 
 void connection::deliver(const key_stream_id& stream, const get_keys_response& r) {
   if (!is_open()) return;
+  core_.traffic().note_delivery(r);
   if (const auto encoded = extension::encode_delivery(out(), stream, r); !encoded) {
     return fail("no room for keys: " + encoded.error().message());
   }

@@ -59,6 +59,7 @@ class connection final : public transport, public application {
     question asked;
     wire::forge::statuses statuses;           ///< what the other end understood when it asked; of forge
     std::uint32_t metadata_size = 0;          ///< of GET_KEY
+    time_point at;                            ///< of the turn that read it
     std::unique_ptr<wire::out_buffer> reply;  ///< the answer, if it is there before its turn
   };
 
@@ -82,6 +83,8 @@ class connection final : public transport, public application {
   void serve(const result<Request>& request, question asked, std::uint32_t metadata_size,
              void (key_service::*call)(caller, const Request&, time_point));
   std::uint64_t expect(question asked, std::uint32_t metadata_size);
+  /// Since the turn that read that request.
+  [[nodiscard]] boot_clock::duration waited(std::uint64_t ticket) const noexcept;
   template <class Encode>
   void reply(std::uint64_t ticket, std::size_t at_most, const Encode& encode);
   void send_ready();

@@ -309,6 +309,22 @@ void site_core::on_drop(const transport& which, const std::string& why) {
       "dropped " + (which.remote().empty() ? "a connection" : which.remote()) + ": " + why);
 }
 
+site_report site_core::report() {
+  site_report r;
+  r.node = service_->node();
+  r.stopping = stopped_;
+  r.applications = application_count_;
+  r.totals = service_->totals();
+  for (link_report& l : service_->links(now())) r.peers.push_back({std::move(l), {}});
+  // a self_link has a link, and no peer here
+  for (std::size_t i = 0; i < peers_.size() && i < r.peers.size(); ++i) {
+    const peer_state& p = peers_[i];
+    r.peers[i].failure = p.down_because;
+  }
+  traffic_.tell(r);
+  return r;
+}
+
 // --- Applications ---
 
 result<void> site_core::add(http::resource what) {
@@ -430,6 +446,7 @@ void site_core::missed(link_id link, const std::string& why) {
 
 void site_core::cannot_reach(link_id link, const std::string& why) {
   peer_state& p = peers_[link];
+  p.down_because = why;
   const auto level = std::exchange(p.last_failure, why) == why ? log_level::debug : log_level::warning;
   log(level, "cannot reach " + p.options.link.peer + " at " + p.options.address + ": " + why);
 }
@@ -454,6 +471,7 @@ void site_core::receive(link_id link, peer::message&& m) {
   peer_state& p = peers_[link];
   if (p.ready || !manager_->link_ready(link)) return;
   p.ready = true;
+  p.down_because.clear();
   if (p.dials && manager_->link_promising(link)) p.dials->reset();
   log(log_level::info, "peer " + p.options.link.peer + " is up, link " + p.options.link.name);
 }
@@ -464,8 +482,9 @@ void site_core::remove_peer(const connection& c, link_id link, const std::string
   p.current = nullptr;
   manager_->link_down(link, now());
   if (stopped_) return;
-  log(log_level::warning, (p.ready ? "lost peer " : "no link with peer ") + p.options.link.peer + ": " +
-                              (p.failed.empty() ? why : p.failed));
+  p.down_because = p.failed.empty() ? why : p.failed;
+  log(log_level::warning,
+      (p.ready ? "lost peer " : "no link with peer ") + p.options.link.peer + ": " + p.down_because);
   p.ready = false;
   p.failed.clear();
   if (p.dials) p.dials->dial_later();
@@ -475,6 +494,7 @@ void site_core::deliver(connection_id to, const key_stream_id& stream, const get
   if (to < applications_.size() && applications_[to] != nullptr) {
     applications_[to]->deliver(stream, r);
   } else if (caller_ != nullptr) {
+    traffic_.note_delivery(r);
     caller_->deliver(to, stream, r);
   }
 }
@@ -499,6 +519,7 @@ void site_core::on_settled() {
 }
 
 void site_core::on_turn_end() {
+  traffic_.end_turn(now());
   if (started_ && !stopped_) arm(service_->next_deadline(now()));
 }
 

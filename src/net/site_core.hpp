@@ -13,12 +13,14 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "net/application.hpp"
 #include "net/connection.hpp"
 #include "net/dialer.hpp"
 #include "net/http/service.hpp"
+#include "net/traffic.hpp"
 #include "net/turn.hpp"
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
@@ -44,6 +46,9 @@ class site_core final : public turns, private key_manager::events {
   /// What the HTTP listeners serve.
   [[nodiscard]] http::service& http() noexcept { return http_; }
   [[nodiscard]] result<void> add(http::resource what);
+  /// What goes out is counted here.
+  [[nodiscard]] net::traffic& traffic() noexcept { return traffic_; }
+  [[nodiscard]] site_report report();
   /// Whose the connections are that are no application's.
   void set_caller(site_caller* who) noexcept { caller_ = who; }
 
@@ -82,6 +87,7 @@ class site_core final : public turns, private key_manager::events {
     bool ready = false;
     std::string failed;        ///< why the key manager wants no more of this connection
     std::string last_failure;  ///< of dialing, so that it is logged once
+    std::string down_because;  ///< for reports; empty: it is up, or nobody knows
   };
 
   // key_manager::events
@@ -101,6 +107,12 @@ class site_core final : public turns, private key_manager::events {
     if (who.connection < applications_.size() && applications_[who.connection] != nullptr) {
       applications_[who.connection]->answer(who.ticket, r);
     } else if (caller_ != nullptr) {
+      if constexpr (std::is_same_v<Response, get_key_response> ||
+                    std::is_same_v<Response, get_keys_response>) {
+        traffic_.note(r, boot_clock::duration::zero());
+      } else {
+        traffic_.note(r);
+      }
       caller_->answer(who, r);
     }
   }
@@ -135,6 +147,7 @@ class site_core final : public turns, private key_manager::events {
   std::shared_ptr<const tls_context> tls_;  ///< null: no TLS
   key_manager* manager_ = nullptr;          ///< the service; null with a self_link
   http::service http_;
+  net::traffic traffic_;
   std::vector<std::shared_ptr<listener>> listeners_;
   std::vector<application*> applications_;  ///< by connection_id
   std::size_t application_count_ = 0;

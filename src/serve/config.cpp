@@ -321,6 +321,7 @@ class reader {
     timeouts(top, site.timeouts);
     peers(top, config);
     push(top, config);
+    operations(top, config.viewers);
     if (site.self_link && !site.peers.empty())
       top.complain("self_link", "a site that is its own peer has no other");
     if (problems_.none()) fits(top, config);
@@ -672,6 +673,24 @@ class reader {
     o.memory = {std::max(o.memory.bytes, o.core.max_streams * o.core.sending.in_flight *
                                              static_cast<std::size_t>(8 * kib + 512)),
                 config.site.memory.allow_unlocked};
+    s->done();
+  }
+
+  /// Who may see how the site does.
+  static void operations(section& top, operations::viewers& o) {
+    using operations::audience;
+    auto s = top.sub("operations");
+    if (!s) return;
+    s->word<audience>("audience", o.who,
+                      {{"nobody", audience::nobody},
+                       {"operators", audience::operators},
+                       {"loopback", audience::loopback},
+                       {"authenticated", audience::authenticated},
+                       {"everyone", audience::everyone}});
+    s->texts("operators", o.operators, wrong_with_pattern);
+    if (o.who == audience::operators && o.operators.empty()) {
+      s->complain("audience", "is \"operators\", and operators names none");
+    }
     s->done();
   }
 

@@ -102,6 +102,9 @@ result<void> server::start(std::string* why) {
   receives.allow_insecure = config_.site.allow_insecure;
   receives.tls = config_.site.tls;
   receives.memory.allow_unlocked = config_.site.memory.allow_unlocked;
+  const auto& listen = config_.site.listen;
+  const bool speaks_http = std::any_of(listen.begin(), listen.end(),
+                                       [](const std::string& uri) { return uri.starts_with("http"); });
   site_.emplace(context_, std::move(config_.site));
   // before the site listens: nobody is told that a path is not there
   if (config_.push) {
@@ -114,6 +117,13 @@ result<void> server::start(std::string* why) {
     receives.log = options_.log;
     receiver_.emplace(context_, *site_, std::move(receives));
     if (const auto started = receiver_->start(why); !started) return started.error();
+  }
+  if (speaks_http) {
+    operations::options o;
+    o.viewers = std::move(config_.viewers);
+    if (sources_.has_software()) o.distilled = [this] { return distilled(); };
+    operations_.emplace(context_, *site_, std::move(o));
+    if (const auto started = operations_->start(why); !started) return started.error();
   }
   if (const auto started = site_->start(why); !started) return started.error();
   if (!sources_.has_software()) return {};
@@ -128,6 +138,7 @@ result<void> server::start(std::string* why) {
 
 void server::stop() {
   for (const auto& timer : timers_) timer->stop();
+  if (operations_) operations_->stop();
   if (receiver_) receiver_->stop();
   if (device_) device_->stop();
   if (site_) site_->stop();
@@ -143,6 +154,16 @@ void server::conclude() {
 
 std::vector<std::string> server::addresses() const {
   return site_ ? site_->addresses() : std::vector<std::string>{};
+}
+
+void server::readiness(std::function<void(const operations::readiness&)> tell) {
+  site_->join([this, tell = std::move(tell)] { tell(operations::readiness_of(site_->report())); });
+}
+
+std::vector<std::pair<std::string, software_link_report>> server::distilled() const {
+  std::vector<std::pair<std::string, software_link_report>> all;
+  for (auto& sample : sources_.samples()) all.emplace_back(std::move(sample.link), std::move(sample.counts));
+  return all;
 }
 
 struct server_thread::state {

@@ -20,6 +20,7 @@
 #include "qkd004/net/asio_version.hpp"
 #include "qkd004/net/http.hpp"
 #include "qkd004/net/site_caller.hpp"
+#include "qkd004/net/site_report.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
@@ -117,6 +118,10 @@ class site {
 
   /// The listeners as URIs, with the ports they really have.
   [[nodiscard]] std::vector<std::string> addresses() const;
+
+  /// How the site stands, and what it has answered. Costs some memory accesses for each stream.
+  /// Threads: only in a turn of the site: from join(), or a resource.
+  [[nodiscard]] site_report report() const;
 
   /// \name For what speaks another protocol in front of this key manager
   ///@{

@@ -180,6 +180,7 @@ std::uint64_t server_connection::expect(const request_head& head) {
   o.is_head = head.method == "HEAD";
   o.is_1_0 = head.is_1_0;
   o.is_last = !head.keep_alive;
+  o.at = site().now();
   if (o.is_last) closing_ = true;
   queue_.push(std::move(o));
   return next_reply_ + in_flight() - 1;

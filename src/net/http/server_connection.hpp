@@ -59,6 +59,7 @@ class server_connection final : public transport, public application, public det
     bool is_stream = false;           ///< its answer has begun and goes on
     bool is_done = false;             ///< its answer is in `reply`, whole
     std::uint32_t metadata_size = 0;  ///< of GET_KEY
+    time_point at;                    ///< of the turn that read it
     std::unique_ptr<wire::out_buffer> reply;
   };
 
@@ -93,6 +94,8 @@ class server_connection final : public transport, public application, public det
 
   std::uint64_t expect(const request_head& head);
   [[nodiscard]] outstanding* find(std::uint64_t ticket) noexcept;
+  /// Since the turn that read that request.
+  [[nodiscard]] boot_clock::duration waited(std::uint64_t ticket) noexcept;
   [[nodiscard]] bool is_first(std::uint64_t ticket) const noexcept { return ticket == next_reply_; }
   /// Where the octets of that answer go now. Null: no memory, and the connection has failed.
   [[nodiscard]] wire::out_buffer* place_of(std::uint64_t ticket, std::size_t at_most);
