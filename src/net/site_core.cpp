@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,6 +79,12 @@ site_core::site_core(asio::io_context& context, site_options options)
   }
 }
 
+site_core::~site_core() {
+  for (const given_socket& s : options_.sockets) {
+    if (started_ && s.descriptor >= 0) ::close(s.descriptor);
+  }
+}
+
 result<void> site_core::start(std::string* why) {
   std::string sentence;
   result<void> outcome;
@@ -108,6 +115,7 @@ result<void> site_core::start(std::string* why) {
     for (const auto& uri : options_.listen) {
       if (outcome = listen(uri, &sentence); !outcome) return;
     }
+    if (outcome = all_given_taken(&sentence); !outcome) return;
     listen_to_sources();
     for (const auto& l : listeners_) accept(l);
     for (const auto& p : peers_) {
@@ -180,11 +188,12 @@ void site_core::log(log_level level, std::string line) const {
 // --- Listeners ---
 
 result<void> site_core::listen(const std::string& uri, std::string* why) {
-  const auto address = parse_address(uri, why);
+  const auto address = parse_listener(uri, why);
   if (!address) return address.error();
   if (address->kind == scheme::tls && !tls_) {
     return fail(why, uri + " needs a certificate, and none is given", status::invalid_argument);
   }
+  if (!address->given.empty()) return take_given(uri, *address, why);
   const auto endpoints =
       endpoints_of(*address, options_.allow_insecure ? reach::anywhere : reach::loopback, why);
   if (!endpoints) return endpoints.error();
@@ -211,6 +220,82 @@ result<void> site_core::listen(const std::string& uri, std::string* why) {
                 std::error_code{error.value(), std::system_category()});
   }
   listeners_.push_back(std::move(l));
+  return {};
+}
+
+/// Every socket of that name becomes a listener: with several ListenStream= a socket unit has several.
+result<void> site_core::take_given(const std::string& uri, const address& a, std::string* why) {
+  bool found = false;
+  for (given_socket& s : options_.sockets) {
+    if (s.name != a.given || s.descriptor < 0) continue;
+    found = true;
+    if (const auto wrong = wrong_with_given(s.descriptor, a); !wrong.empty()) {
+      return fail(why, "cannot listen on " + uri + ": the socket that is given " + wrong,
+                  status::invalid_argument);
+    }
+    auto l = std::make_shared<listener>(context());
+    l->kind = a.kind;
+    l->spoken = a.spoken;
+    int family = AF_UNSPEC;
+    socklen_t size = sizeof family;
+    static_cast<void>(::getsockopt(s.descriptor, SOL_SOCKET, SO_DOMAIN, &family, &size));
+    std::error_code error;
+    l->acceptor.assign(stream_protocol{family, 0}, s.descriptor, error);
+    if (error) {
+      return fail(why, "cannot listen on " + uri + ": " + error.message(),
+                  std::error_code{error.value(), std::system_category()});
+    }
+    ::fcntl(s.descriptor, F_SETFD, FD_CLOEXEC);
+    s.descriptor = -1;  // the acceptor's
+    listeners_.push_back(std::move(l));
+  }
+  if (found) return {};
+  std::string names;
+  for (const given_socket& s : options_.sockets) names += (names.empty() ? "" : ", ") + s.name;
+  return fail(why,
+              "cannot listen on " + uri + ": no socket of that name is given" +
+                  (names.empty() ? ", nor any other (is it started by its socket unit?)"
+                                 : "; there are " + names + " (FileDescriptorName= in the socket unit)"),
+              status::invalid_argument);
+}
+
+/// Why such a listener cannot use that socket, if it cannot.
+std::string site_core::wrong_with_given(int descriptor, const address& a) const {
+  const auto option = [descriptor](int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    return ::getsockopt(descriptor, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  const int family = option(SO_DOMAIN);
+  if (family < 0) return "is no socket";
+  if (option(SO_TYPE) != SOCK_STREAM) return "is no stream socket (ListenStream= makes one)";
+  if (option(SO_ACCEPTCONN) != 1) return "does not listen (with Accept=yes it is a connection: Accept=no)";
+  if (a.kind == scheme::unix_socket) {
+    if (family != AF_UNIX) return "is no Unix socket";
+    sockaddr_un where{};
+    socklen_t size = sizeof where;
+    const bool named = ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&where), &size) == 0 &&
+                       where.sun_path[0] == '/';
+    return named ? std::string{} : "has no file, so no permissions";
+  }
+  if (family != AF_INET && family != AF_INET6) return "is no TCP socket";
+  asio::ip::tcp::endpoint where;
+  socklen_t size = static_cast<socklen_t>(where.capacity());
+  if (::getsockname(descriptor, where.data(), &size) != 0) return "has no address";
+  if (a.kind == scheme::tls || options_.allow_insecure || where.address().is_loopback()) return {};
+  return "is off loopback (" + to_uri(where, a.kind, a.spoken) +
+         "), and plain TCP there needs allow_insecure";
+}
+
+/// A socket that nobody takes would let callers connect and never answer them.
+result<void> site_core::all_given_taken(std::string* why) const {
+  for (const given_socket& s : options_.sockets) {
+    if (s.descriptor < 0) continue;
+    return fail(why,
+                "a socket '" + s.name + "' is given, and no listener takes it: \"qkd004+systemd:" + s.name +
+                    "\" would, or qkd004s+, unix+, http+ or https+",
+                status::invalid_argument);
+  }
   return {};
 }
 

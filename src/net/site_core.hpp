@@ -31,6 +31,9 @@ namespace qkd004::net {
 class site_core final : public turns, private key_manager::events {
  public:
   site_core(asio::io_context& context, site_options options);
+  ~site_core();
+  site_core(const site_core&) = delete;
+  site_core& operator=(const site_core&) = delete;
 
   [[nodiscard]] result<void> start(std::string* why);
   void stop();
@@ -112,6 +115,9 @@ class site_core final : public turns, private key_manager::events {
   void on_drop(const transport& which, const std::string& why) override;
 
   [[nodiscard]] result<void> listen(const std::string& uri, std::string* why);
+  [[nodiscard]] result<void> take_given(const std::string& uri, const address& a, std::string* why);
+  [[nodiscard]] std::string wrong_with_given(int descriptor, const address& a) const;
+  [[nodiscard]] result<void> all_given_taken(std::string* why) const;
   [[nodiscard]] std::error_code bind_file(listener& l, const endpoint& where, const std::string& path) const;
   void close(listener& l) const;
   [[nodiscard]] std::string uri_of(const listener& l) const;

@@ -280,8 +280,13 @@ std::string wrong_with_address(const std::string& uri) {
   return net::parse_address(uri, &why) ? std::string{} : why;
 }
 
+std::string wrong_with_listener(const std::string& uri) {
+  std::string why;
+  return net::parse_listener(uri, &why) ? std::string{} : why;
+}
+
 bool over_tls(const std::string& uri) {
-  const auto address = net::parse_address(uri);
+  const auto address = net::parse_listener(uri);
   return address && address->kind == net::scheme::tls;
 }
 
@@ -301,7 +306,7 @@ class reader {
 
     node(top, "node", site.manager.node);
     top.texts("listen", site.listen, [&](const std::string& uri) {
-      std::string wrong = wrong_with_address(uri);
+      std::string wrong = wrong_with_listener(uri);
       if (over_tls(uri) && !top.has("tls")) wrong = fmt::format("'{}' {}", uri, needs_tls);
       return wrong;
     });
@@ -321,6 +326,7 @@ class reader {
     timeouts(top, site.timeouts);
     peers(top, config);
     push(top, config);
+    log(top, config.log);
     if (site.self_link && !site.peers.empty())
       top.complain("self_link", "a site that is its own peer has no other");
     if (problems_.none()) fits(top, config);
@@ -351,6 +357,26 @@ class reader {
     path(*s, "key", tls.key, presence::required);
     path(*s, "authority", tls.authority, presence::required);
     s->flag("allow_tls_1_2", tls.allow_tls_1_2);
+    s->done();
+  }
+
+  static void log(section& top, log_settings& o) {
+    auto s = top.sub("log");
+    if (!s) return;
+    using net::log_level;
+    log_level level{};
+    s->word<log_level>("level", level,
+                       {{"debug", log_level::debug},
+                        {"info", log_level::info},
+                        {"notice", log_level::notice},
+                        {"warning", log_level::warning},
+                        {"error", log_level::error}});
+    if (s->has("level")) o.level = level;
+    log_format format{};
+    s->word<log_format>(
+        "format", format,
+        {{"auto", log_format::automatic}, {"plain", log_format::plain}, {"journal", log_format::journal}});
+    if (s->has("format")) o.format = format;
     s->done();
   }
 

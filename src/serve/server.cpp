@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "serve/locked_memory.hpp"
 #include "serve/tls_files.hpp"
 
 namespace qkd004::serve {
@@ -102,6 +103,9 @@ result<void> server::start(std::string* why) {
   receives.allow_insecure = config_.site.allow_insecure;
   receives.tls = config_.site.tls;
   receives.memory.allow_unlocked = config_.site.memory.allow_unlocked;
+  peers_ = config_.site.peers.size();
+  is_own_peer_ = config_.site.self_link;
+  warn_of_locked_memory();
   site_.emplace(context_, std::move(config_.site));
   // before the site listens: nobody is told that a path is not there
   if (config_.push) {
@@ -143,6 +147,32 @@ void server::conclude() {
 
 std::vector<std::string> server::addresses() const {
   return site_ ? site_->addresses() : std::vector<std::string>{};
+}
+
+void server::standing(std::function<void(std::string)> tell) {
+  site_->join([this, tell = std::move(tell)] {
+    const auto totals = site_->service().totals();
+    std::size_t up = 0;
+    for (std::size_t i = 0; i < peers_ && !is_own_peer_; ++i) {
+      up += site_->manager().link_ready(static_cast<link_id>(i)) ? 1U : 0U;
+    }
+    const std::string peers = is_own_peer_ ? "its own peer" : fmt::format("{} of {} peers up", up, peers_);
+    tell(fmt::format("{}, {} streams, {} keys delivered", peers, totals.streams, totals.delivered));
+  });
+}
+
+void server::warn_of_locked_memory() const {
+  const std::size_t needed = locked_memory_of(config_);
+  const auto refused = refusal_to_lock(needed);
+  if (!refused || !options_.log) return;
+  options_.log(
+      net::log_level::warning,
+      fmt::format("locked memory for key may run out: needed={} limit={}; {}", needed,
+                  refused->limit ? fmt::format("{}", *refused->limit) : "none",
+                  config_.site.memory.allow_unlocked
+                      ? "key may reach swap space then, as memory.allow_unlocked says"
+                      : "calls fail with a resource limit then; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of a "
+                        "unit, ulimit -l) or lower memory.bytes"));
 }
 
 struct server_thread::state {

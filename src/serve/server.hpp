@@ -5,6 +5,7 @@
 #include <asio/io_context.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,8 +64,14 @@ class server {
   /// The listeners as URIs, with the ports they really have.
   [[nodiscard]] std::vector<std::string> addresses() const;
 
+  /// Gives `tell` a line on how it stands, in a turn of the site; for whoever looks after the process.
+  /// Requires: start() has succeeded.
+  void standing(std::function<void(std::string)> tell);
+
  private:
   class every;
+
+  void warn_of_locked_memory() const;
 
   asio::io_context& context_;
   site_config config_;
@@ -74,6 +81,8 @@ class server {
   std::optional<push::device> device_;      ///< the site is the QKD device of key managers
   std::optional<push::receiver> receiver_;  ///< the site is a key manager that devices post to
   std::vector<std::unique_ptr<every>> timers_;
+  std::size_t peers_ = 0;
+  bool is_own_peer_ = false;
 };
 
 /// A server on a thread of its own.
