@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "cli/print.hpp"
+#include "net/log_line.hpp"
 #include "serve/config.hpp"
 #include "serve/link_report.hpp"
 #include "serve/log_lines.hpp"
@@ -64,13 +65,15 @@ exit_code serve(const serve_options& o) {
   notices.watchdog = environment->watchdog;
   notices.ask = [&site](auto tell) { site.standing(std::move(tell)); };
   notices.lost = [&log](std::string_view reason) {
-    log(net::log_level::warning, fmt::format("cannot tell the service manager anything: {}", reason));
+    log(net::log_level::warning,
+        net::log_line{"cannot tell the service manager anything"}.with("why", reason).text());
   };
   serve::service_notice service{context, std::move(notices)};
   asio::signal_set signals{context, SIGINT, SIGTERM};
   signals.async_wait([&](const std::error_code& error, int number) {
     if (error) return;
-    log(net::log_level::notice, fmt::format("signal {}: ending; again to end at once", number));
+    log(net::log_level::notice,
+        net::log_line{"ending; again to end at once"}.with("signal", static_cast<unsigned>(number)).text());
     service.stopping();
     std::error_code ignored;
     signals.clear(ignored);  // the default action is back

@@ -68,6 +68,7 @@ bool is_abandoned(const endpoint& where, const std::string& path) {
 site_core::site_core(asio::io_context& context, site_options options)
     : turns{context, secret_arena{options.memory}, options.manager.limits, options.timeouts},
       options_{with_access(std::move(options))},
+      log_{options_.log, options_.manager.limits.max_log_lines},
       alarm_{context} {
   key_manager::events& me = *this;
   if (options_.self_link) {
@@ -121,22 +122,27 @@ result<void> site_core::start(std::string* why) {
     for (const auto& p : peers_) {
       if (p.dials) p.dials->dial();
     }
-    for (const auto& l : listeners_) log(log_level::info, "listening on " + uri_of(*l));
+    for (const auto& l : listeners_)
+      log_.always(log_level::info, log_line{"listening"}.with("uri", uri_of(*l)));
     if (std::any_of(listeners_.begin(), listeners_.end(),
                     [](const auto& l) { return l->kind == scheme::plain; })) {
-      log(log_level::warning,
-          "plain TCP: every application is the one principal 'anonymous', so what is promised about other "
-          "principals "
-          "and about fencing is void here");
+      log_.always(log_level::warning,
+                  log_line{"plain TCP: every application is the one principal 'anonymous', so what is "
+                           "promised about other principals and about fencing is void here"});
     }
     if (options_.self_link) {
-      log(log_level::warning, "this site is its own peer: key source memory, simulated-insecure");
+      log_.always(log_level::warning, log_line{"this site is its own peer"}
+                                          .with("key_source", "memory")
+                                          .with("security_class", "simulated-insecure"));
     }
     for (const auto& p : peers_) {
       const auto& source = p.options.source->capabilities();
-      log(source.security == security_class::hardware ? log_level::info : log_level::warning,
-          "link " + p.options.link.name + " to " + p.options.link.peer + ": key source " + source.kind +
-              ", " + std::string{to_string(source.security)});
+      log_.always(source.security == security_class::hardware ? log_level::info : log_level::warning,
+                  log_line{"key source"}
+                      .link(p.options.link.name)
+                      .with("peer", p.options.link.peer)
+                      .with("kind", source.kind)
+                      .with("security_class", to_string(source.security)));
     }
   });
   if (!outcome) {
@@ -165,6 +171,7 @@ void site_core::stop() {
   });
   // the answers of the shutdown went out when that turn ended
   run([&] { fail_all("this site stops"); });
+  log_.write_rest(time_point::max());
 }
 
 std::vector<std::string> site_core::addresses() {
@@ -174,15 +181,6 @@ std::vector<std::string> site_core::addresses() {
     if (l->acceptor.is_open()) uris.push_back(uri_of(*l));
   }
   return uris;
-}
-
-/// What peers and certificates say of themselves may have any octets: a line stays one line.
-void site_core::log(log_level level, std::string line) const {
-  if (!options_.log) return;
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  options_.log(level, line);
 }
 
 // --- Listeners ---
@@ -351,7 +349,9 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
     self->run([&] {
       if (self->stopped_) return;
       if (!error) {
-        if (std::exchange(l->starved, false)) self->log(log_level::info, "accepts connections again");
+        if (std::exchange(l->starved, false)) {
+          self->log(log_level::notice, log_line{"accepts connections again"}.with("uri", self->uri_of(*l)));
+        }
         // from here on it is read and written by hand, and watched in batches
         channel c{socket.release(), l->kind, l->spoken};
         if (l->kind == scheme::tls && !c.accept(*self->tls_)) return self->accept(l);
@@ -362,8 +362,10 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
         }
       } else if (error != asio::error::connection_aborted && error != asio::error::operation_aborted) {
         // out of descriptors or memory: those who are connected go on; said once, as it may last
-        if (!std::exchange(l->starved, true))
-          self->log(log_level::warning, "cannot accept: " + error.message());
+        if (!std::exchange(l->starved, true)) {
+          self->log(log_level::warning,
+                    log_line{"cannot accept"}.with("uri", self->uri_of(*l)).with("why", error.message()));
+        }
         return self->accept_later(l);
       }
       self->accept(l);
@@ -390,8 +392,7 @@ void site_core::on_transport_gone() {
 }
 
 void site_core::on_drop(const transport& which, const std::string& why) {
-  log(log_level::warning,
-      "dropped " + (which.remote().empty() ? "a connection" : which.remote()) + ": " + why);
+  log(log_level::warning, log_line{"dropped"}.with("remote", which.remote()).with("why", why));
 }
 
 // --- Applications ---
@@ -517,7 +518,11 @@ void site_core::missed(link_id link, const std::string& why) {
 void site_core::cannot_reach(link_id link, const std::string& why) {
   peer_state& p = peers_[link];
   const auto level = std::exchange(p.last_failure, why) == why ? log_level::debug : log_level::warning;
-  log(level, "cannot reach " + p.options.link.peer + " at " + p.options.address + ": " + why);
+  log(level, log_line{"cannot reach a peer"}
+                 .link(p.options.link.name)
+                 .with("peer", p.options.link.peer)
+                 .with("address", p.options.address)
+                 .with("why", why));
 }
 
 void site_core::adopt(connection& c, link_id link) {
@@ -525,7 +530,10 @@ void site_core::adopt(connection& c, link_id link) {
   if (connection* const old = std::exchange(p.current, nullptr); old != nullptr) {
     old->fail("replaced by a new connection");
     manager_->link_down(link, now());
-    log(log_level::info, "peer " + p.options.link.peer + " comes anew from " + c.remote());
+    log(log_level::notice, log_line{"a peer comes anew"}
+                               .link(p.options.link.name)
+                               .with("peer", p.options.link.peer)
+                               .with("remote", c.remote()));
   }
   p.current = &c;
   p.ready = false;
@@ -541,7 +549,8 @@ void site_core::receive(link_id link, peer::message&& m) {
   if (p.ready || !manager_->link_ready(link)) return;
   p.ready = true;
   if (p.dials && manager_->link_promising(link)) p.dials->reset();
-  log(log_level::info, "peer " + p.options.link.peer + " is up, link " + p.options.link.name);
+  log(log_level::notice,
+      log_line{"a peer is up"}.link(p.options.link.name).with("peer", p.options.link.peer));
 }
 
 void site_core::remove_peer(const connection& c, link_id link, const std::string& why) {
@@ -550,8 +559,10 @@ void site_core::remove_peer(const connection& c, link_id link, const std::string
   p.current = nullptr;
   manager_->link_down(link, now());
   if (stopped_) return;
-  log(log_level::warning, (p.ready ? "lost peer " : "no link with peer ") + p.options.link.peer + ": " +
-                              (p.failed.empty() ? why : p.failed));
+  log(log_level::warning, log_line{p.ready ? "lost a peer" : "no link with a peer"}
+                              .link(p.options.link.name)
+                              .with("peer", p.options.link.peer)
+                              .with("why", p.failed.empty() ? why : p.failed));
   p.ready = false;
   p.failed.clear();
   if (p.dials) p.dials->dial_later();
@@ -573,7 +584,11 @@ void site_core::link_failed(link_id link, const std::string& why) {
   peers_[link].failed = why.empty() ? "of no more use" : why;
 }
 
-void site_core::note(std::string_view text) { log(log_level::info, std::string{text}); }
+/// Of the links and of key streams, which applications open: one kind for each of the two.
+void site_core::note(std::string_view text) {
+  const bool of_link = text.starts_with("link ");
+  log(log_level::info, log_line{of_link ? "links" : "key streams"}.with("note", text));
+}
 
 // --- Turns ---
 
@@ -585,7 +600,8 @@ void site_core::on_settled() {
 }
 
 void site_core::on_turn_end() {
-  if (started_ && !stopped_) arm(service_->next_deadline(now()));
+  log_.write_rest(now());
+  if (started_ && !stopped_) arm(std::min(service_->next_deadline(now()), log_.next()));
 }
 
 /// A source calls from any thread, as often as it likes: until the turn that looks at all of them has begun, further

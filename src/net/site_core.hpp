@@ -19,6 +19,8 @@
 #include "net/connection.hpp"
 #include "net/dialer.hpp"
 #include "net/http/service.hpp"
+#include "net/log_limit.hpp"
+#include "net/log_line.hpp"
 #include "net/turn.hpp"
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
@@ -43,7 +45,8 @@ class site_core final : public turns, private key_manager::events {
   /// Requires: no self_link.
   [[nodiscard]] key_manager& manager() noexcept { return *manager_; }
   [[nodiscard]] const site_options& options() const noexcept { return options_; }
-  void log(log_level level, std::string line) const;
+  /// What others can cause, as often as they like: so much of each kind is written.
+  void log(log_level level, const log_line& line) { log_.write(level, line, now()); }
   /// What the HTTP listeners serve.
   [[nodiscard]] http::service& http() noexcept { return http_; }
   [[nodiscard]] result<void> add(http::resource what);
@@ -137,6 +140,7 @@ class site_core final : public turns, private key_manager::events {
   [[nodiscard]] std::size_t most_transports() const noexcept;
 
   site_options options_;
+  log_limit log_;
   std::unique_ptr<key_service> service_;
   std::shared_ptr<const tls_context> tls_;  ///< null: no TLS
   key_manager* manager_ = nullptr;          ///< the service; null with a self_link

@@ -409,6 +409,7 @@ class reader {
     s->number("max_frame", o.max_frame, {8 * kib, 16 * mib});
     s->number("max_in_flight", o.max_in_flight, {1, 65'536});
     s->number("max_unsent", o.max_unsent, {4 * kib, gib});
+    s->number("max_log_lines", o.max_log_lines, {1, 1'000'000});
     s->done();
   }
 

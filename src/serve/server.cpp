@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "net/log_line.hpp"
 #include "serve/locked_memory.hpp"
 #include "serve/tls_files.hpp"
 
@@ -21,9 +22,14 @@ namespace qkd004::serve {
 namespace {
 
 std::string totals_of(const key_service::counters& c) {
-  return fmt::format(
-      "delivered {} keys; burned {} keys and {} octets; lost {} keys and {} octets; {} link sessions",
-      c.delivered, c.burned_chunks, c.burned_octets, c.lost_chunks, c.lost_octets, c.sessions);
+  return net::log_line{"ended"}
+      .with("delivered_keys", c.delivered)
+      .with("burned_keys", c.burned_chunks)
+      .with("burned_octets", c.burned_octets)
+      .with("lost_keys", c.lost_chunks)
+      .with("lost_octets", c.lost_octets)
+      .with("link_sessions", c.sessions)
+      .text();
 }
 
 }  // namespace
@@ -167,12 +173,14 @@ void server::warn_of_locked_memory() const {
   if (!refused || !options_.log) return;
   options_.log(
       net::log_level::warning,
-      fmt::format("locked memory for key may run out: needed={} limit={}; {}", needed,
-                  refused->limit ? fmt::format("{}", *refused->limit) : "none",
-                  config_.site.memory.allow_unlocked
-                      ? "key may reach swap space then, as memory.allow_unlocked says"
-                      : "calls fail with a resource limit then; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of a "
-                        "unit, ulimit -l) or lower memory.bytes"));
+      net::log_line{"locked memory for key may run out"}
+          .with("needed", needed)
+          .with("limit", refused->limit ? std::to_string(*refused->limit) : "none")
+          .with("then", config_.site.memory.allow_unlocked
+                            ? "key may reach swap space (memory.allow_unlocked)"
+                            : "calls fail with a resource limit; raise RLIMIT_MEMLOCK (LimitMEMLOCK= "
+                              "of a unit, ulimit -l), or lower memory.bytes")
+          .text());
 }
 
 struct server_thread::state {

@@ -287,7 +287,8 @@ def test_destdir(place):
         for name in os.listdir(os.path.join(place.source, folder)):
             if name.endswith((".hpp", ".ipp")):
                 expect(f"{folder}/{name}" in installed, f"{folder}/{name} is not installed")
-    for name in ("include/qkd004.h", "bin/qkd004", "share/doc/qkd004/LICENSE", "share/doc/qkd004/examples/site-a.toml"):
+    for name in ("include/qkd004.h", "bin/qkd004", "share/doc/qkd004/LICENSE", "share/doc/qkd004/examples/site-a.toml",
+                 "lib/systemd/system/qkd004@.service", "lib/systemd/system/qkd004@.socket", "lib/sysusers.d/qkd004.conf"):
         expect(name in installed, f"{name} is not installed")
     expect(all("secret" not in os.path.basename(name) or name.startswith("include/") for name in installed),
            "a secret is installed")
@@ -396,6 +397,47 @@ def test_deb(place):
     run([*dpkg, "--purge", *packages])
     left = [name for _, _, names in os.walk(prefix) for name in names]
     expect(not left, f"after purge there are still {left}")
+
+
+def test_service(place):
+    """The units: systemd finds no fault with them, and how little they may do is measured; each unsafe line would be seen."""
+    if not shutil.which("systemd-analyze"):
+        print("no systemd-analyze")
+        sys.exit(SKIPPED)
+    prefix = place.install("service")
+    units = os.path.join(prefix, "lib/systemd/system")
+    text = {}
+    for name in ("qkd004@.service", "qkd004@.socket"):
+        with open(os.path.join(units, name), encoding="utf-8") as file:
+            text[name] = file.read()
+    # an instance, of the program as it is installed here
+    service = text["qkd004@.service"].replace("ExecStart=qkd004 ", f"ExecStart={prefix}/bin/qkd004 ")
+    expect(service != text["qkd004@.service"], "ExecStart is another")
+    files = {"qkd004@site.service": service, "qkd004@site.socket": text["qkd004@.socket"]}
+    for name, content in files.items():
+        with open(place.path(name), "w", encoding="utf-8") as file:
+            file.write(content)
+    wrote = run(["systemd-analyze", "verify", "--man=no", *(place.path(name) for name in files)])
+    expect(not wrote.strip(), wrote)
+    security = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    run([*security, "--threshold=15", place.path("qkd004@site.service")])
+    for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=", "MemoryDenyWriteExecute=yes",
+                 "SystemCallFilter=@system-service", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "PrivateTmp=yes",
+                 "ProtectHome=yes", "LockPersonality=yes", "LimitCORE=0", "LimitMEMLOCK=256M", "Restart=on-failure",
+                 "WatchdogSec=30", "Type=notify", "User=qkd004"):
+        expect(f"\n{line}\n" in service, f"no line {line}")
+    with open(place.path("qkd004@weak.service"), "w", encoding="utf-8") as file:
+        file.write(re.sub(r"\n(ProtectSystem|CapabilityBoundingSet)=.*", "", service))
+    run([*security, "--threshold=15", place.path("qkd004@weak.service")], fails=True)
+    with open(os.path.join(prefix, "lib/sysusers.d/qkd004.conf"), encoding="utf-8") as file:
+        expect("\nu qkd004 - " in file.read(), "no user")
+    page = place.read("docs/service.md")
+    for name, block in re.findall(r"<!-- file: (\S+) -->\n```ini\n(.*?)```", page, re.S):
+        name = name.replace("@.", "@site.") if name.endswith(".socket") else f"qkd004@site.service.d/{name}"
+        place.write(name, block)
+        units = {place.path("qkd004@site.service"), place.path(name if name.endswith(".socket") else "qkd004@site.socket")}
+        wrote = run(["systemd-analyze", "verify", "--man=no", *units])
+        expect(not wrote.strip(), wrote)
 
 
 # What CMakeLists.txt looks for, and its name with vcpkg and with Conan. Threads is the system's; the others that are not

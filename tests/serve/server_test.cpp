@@ -111,7 +111,7 @@ TEST_CASE("server: ends with its totals in the log, and logs on no other thread 
   (*site)->stop();
   const std::lock_guard lock{mutex};
   REQUIRE_FALSE(lines.empty());
-  CHECK(lines.back().find("delivered 0 keys") == 0);
+  CHECK(lines.back().find("ended delivered_keys=0") == 0);
 }
 
 TEST_CASE("server: a forked child ends without ending the parent's") {
