@@ -82,8 +82,10 @@ class two_sites_place : public place {
  public:
   explicit two_sites_place(const place_options& o) {
     of_a_ = site_options_of("site-a");
+    of_a_.manager.limits.max_log_lines = 10'000;  // they are counted here
     of_a_.peers.push_back(peer_of("site-b", between_.address(), bounded_end()));
     of_b_ = site_options_of("site-b");
+    of_b_.manager.limits.max_log_lines = 10'000;
     of_b_.peers.push_back(peer_of("site-a", "", bounded_end()));
     if (o.adjust) {
       o.adjust(of_a_);

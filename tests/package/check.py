@@ -372,6 +372,7 @@ def test_deb(place):
     packages = {re.match(r"[^_]*", name).group(): os.path.join(debs, name) for name in os.listdir(debs)}
     expect(set(packages) == {"libqkd004-0", "libqkd004-dev", "qkd004-tools"}, f"{set(packages)}")
     root = place.path("root")
+    os.makedirs(os.path.join(root, "etc"))
     os.makedirs(os.path.join(root, "var/lib/dpkg/updates"))
     os.makedirs(os.path.join(root, "var/lib/dpkg/info"))
     shutil.copy("/var/lib/dpkg/status", os.path.join(root, "var/lib/dpkg/status"))
@@ -382,6 +383,10 @@ def test_deb(place):
     expect("depends on libqkd004-0" in wrote, wrote)
     run([*dpkg, "--install", packages["libqkd004-0"], packages["libqkd004-dev"], packages["qkd004-tools"]])
 
+    if shutil.which("systemd-sysusers"):
+        with open(os.path.join(root, "etc/passwd"), encoding="utf-8") as file:
+            expect(re.search(r"^qkd004:.*:/var/lib/qkd004:/usr/sbin/nologin$", file.read(), re.M), "no user qkd004")
+    expect(not os.path.exists(os.path.join(root, "etc/systemd")), "something is enabled")
     prefix = os.path.join(root, "usr")
     expect("serve" in run([os.path.join(prefix, "bin/qkd004"), "--help"]), "no help")
     wrote = run([os.path.join(prefix, "bin/qkd004"), "demo", "--rate", "0", "--keys", "20"])
