@@ -92,8 +92,14 @@ enum class operation : std::uint8_t { open_connect, get_key, close };
       }
     }
   };
-  static const category instance;
-  return instance;
+  // Never ended: a program may close its streams at its own end, after static objects that were first used later are gone.
+  union immortal {
+    category instance;
+    constexpr immortal() noexcept : instance{} {}
+    ~immortal() {}
+  };
+  static constinit const immortal kept;
+  return kept.instance;
 }
 
 /// Found by std::error_code's converting constructor.

@@ -4,12 +4,16 @@
 #include <doctest/doctest.h>
 #include <errno.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "ends.hpp"
@@ -41,13 +45,19 @@ class dry_manager {
     must(qkd004_manager_connect(manager, 1, nullptr, &c.b));
     return c;
   }
-  /// Returns when somebody has begun to wait since the last call of this.
-  void somebody_waits() {
-    const int before = asked.load();
-    while (asked.load() < before + 4) std::this_thread::yield();
+  /// Returns when that many threads wait.
+  void wait_for_waiting(std::size_t threads) {
+    const auto waiting = [&] {
+      const std::lock_guard lock{asking_mutex_};
+      return std::ranges::count_if(asked_, [](const auto& a) { return a.second >= 4; });
+    };
+    {
+      const std::lock_guard lock{asking_mutex_};
+      asked_.clear();
+    }
+    while (std::cmp_less(waiting(), threads)) std::this_thread::yield();
   }
 
-  std::atomic<int> asked{0};
   std::atomic<bool> flows{false};
   qkd004_manager* manager = nullptr;
 
@@ -56,6 +66,10 @@ class dry_manager {
     dry_manager* of = nullptr;
     std::uint8_t block = 0;
   };
+  void count_this_thread() {
+    const std::lock_guard lock{asking_mutex_};
+    ++asked_[std::this_thread::get_id()];
+  }
   static int start(void*, const qkd004_source_session* s, std::uint8_t* check) {
     std::memcpy(check, s->lower, 16);
     std::memcpy(check + 16, s->higher, 16);
@@ -63,7 +77,7 @@ class dry_manager {
   }
   static int poll(void* context, std::uint8_t* block, std::size_t* size) {
     auto& e = *static_cast<end*>(context);
-    ++e.of->asked;
+    e.of->count_this_thread();
     if (!e.of->flows.load()) {
       *size = 0;
       return 0;
@@ -86,15 +100,19 @@ class dry_manager {
     return s;
   }
 
+  std::mutex asking_mutex_;
+  std::map<std::thread::id, int> asked_;
   end first_;
   end second_;
 };
 
-/// Runs `call` on another thread, `meanwhile` on this one once the other waits, and returns what the call came to.
-int interrupted(dry_manager& m, const std::function<int()>& call, const std::function<void()>& meanwhile) {
+/// Runs `call` on another thread, `meanwhile` on this one once the other waits and `others` do, and returns what the call
+/// came to.
+int interrupted(dry_manager& m, const std::function<int()>& call, const std::function<void()>& meanwhile,
+                std::size_t others = 0) {
   int result = 0;
   std::thread waits{[&] { result = call(); }};
-  m.somebody_waits();
+  m.wait_for_waiting(1 + others);
   meanwhile();
   waits.join();
   return result;
@@ -171,11 +189,11 @@ TEST_CASE("ending: a client that is closed ends its own calls and not those of i
   qkd004_stream* s = nullptr;
   taken t;
   std::thread reads{[&] { t = next(e.a); }};
-  m.somebody_waits();
+  m.wait_for_waiting(1);
   // waits for the peer application
   CHECK(interrupted(
             m, [&] { return qkd004_open_connect(c.a, c.source, c.destination, &patient, &id, 0, &s); },
-            [&] { must(qkd004_client_close(c.a)); }) == -ECANCELED);
+            [&] { must(qkd004_client_close(c.a)); }, 1) == -ECANCELED);
   CHECK(s == nullptr);
   m.flows.store(true);
   reads.join();
