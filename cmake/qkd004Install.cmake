@@ -48,6 +48,10 @@ if(TARGET qkd004_cli)
   install(TARGETS qkd004_cli RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT Tools)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/examples/" DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples"
     COMPONENT Tools FILES_MATCHING PATTERN "*.toml" PATTERN certs EXCLUDE)
+  # As a service of systemd, docs/service.md. Units of packages stand in lib, wherever libraries do.
+  set(units "${PROJECT_SOURCE_DIR}/src/cli/systemd")
+  install(FILES "${units}/qkd004@.service" "${units}/qkd004@.socket" DESTINATION lib/systemd/system COMPONENT Tools)
+  install(FILES "${units}/qkd004.sysusers" DESTINATION lib/sysusers.d RENAME qkd004.conf COMPONENT Tools)
   # The manual page is what the program says of itself.
   find_program(QKD004_HELP2MAN help2man DOC "Makes the manual page from --help")
   mark_as_advanced(QKD004_HELP2MAN)

@@ -21,6 +21,7 @@ import pages  # noqa: E402
 
 # Pages some kinds of blocks of which another test reads, and does what they say.
 READ_BY = {"docs/package.md": ("tests/package/check.py", {"sh", "cmake"}),
+           "docs/service.md": ("tests/package/check.py", {"ini"}),
            "bindings/python/README.md": ("tests/python/test_readme.py", {"python"}),
            "README.md": ("tests/python/test_readme.py", {"python"})}
 

@@ -39,8 +39,7 @@ void connection::on_open() {
 }
 
 void connection::on_refused(const std::string& why) {
-  if (!dialed_)
-    core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  if (!dialed_) core_.log(log_level::warning, log_line{"refused"}.with("remote", remote()).with("why", why));
 }
 
 void connection::become_peer(link_id link) {
@@ -122,7 +121,10 @@ void connection::on_end(const std::string& why) {
 
 void connection::refuse(status code, const std::string& why) {
   if (!is_open()) return;
-  core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  log_line line{"refused"};
+  line.with("remote", remote());
+  if (role_ == role::application) line.with("principal", other_end().principal());
+  core_.log(log_level::warning, line.with("status", static_cast<std::uint32_t>(code)).with("why", why));
   static_cast<void>(forge::encode_error(out(), {code, why}, version_.value_or(wire::forge_version)));
   finish("refused: " + why);
 }
@@ -198,15 +200,17 @@ void connection::on_report(std::span<const std::byte> payload) {
 void connection::on_peer_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
   if (header.service == service::error) {
     const auto error = forge::decode_error(payload);
-    return core_.log(log_level::warning, remote() + ": the peer did not understand a message" +
-                                             (error ? ": " + std::string{to_string(error->code)} : ""));
+    log_line line{"a peer did not understand a message"};
+    line.with("remote", remote());
+    if (error) line.with("status", static_cast<std::uint32_t>(error->code));
+    return core_.log(log_level::warning, line);
   }
   if (!wire::is_peer_service(header.service))
     return refuse(status::protocol_error, "a request on a peer's connection");
   auto message = wire::decode_peer(header.service, payload);
   if (!message) {
     send(peer::fault{to_status(message.error()), "malformed message"});
-    core_.log(log_level::warning, remote() + ": malformed message of the peer");
+    core_.log(log_level::warning, log_line{"malformed message of a peer"}.with("remote", remote()));
     return finish("malformed message");
   }
   if (!*message) {

@@ -20,6 +20,8 @@
 #include "net/connection.hpp"
 #include "net/dialer.hpp"
 #include "net/http/service.hpp"
+#include "net/log_limit.hpp"
+#include "net/log_line.hpp"
 #include "net/traffic.hpp"
 #include "net/turn.hpp"
 #include "qkd004/key_manager.hpp"
@@ -33,6 +35,9 @@ namespace qkd004::net {
 class site_core final : public turns, private key_manager::events {
  public:
   site_core(asio::io_context& context, site_options options);
+  ~site_core();
+  site_core(const site_core&) = delete;
+  site_core& operator=(const site_core&) = delete;
 
   [[nodiscard]] result<void> start(std::string* why);
   void stop();
@@ -42,7 +47,8 @@ class site_core final : public turns, private key_manager::events {
   /// Requires: no self_link.
   [[nodiscard]] key_manager& manager() noexcept { return *manager_; }
   [[nodiscard]] const site_options& options() const noexcept { return options_; }
-  void log(log_level level, std::string line) const;
+  /// What others can cause, as often as they like: so much of each kind is written.
+  void log(log_level level, const log_line& line) { log_.write(level, line, now()); }
   /// What the HTTP listeners serve.
   [[nodiscard]] http::service& http() noexcept { return http_; }
   [[nodiscard]] result<void> add(http::resource what);
@@ -124,6 +130,9 @@ class site_core final : public turns, private key_manager::events {
   void on_drop(const transport& which, const std::string& why) override;
 
   [[nodiscard]] result<void> listen(const std::string& uri, std::string* why);
+  [[nodiscard]] result<void> take_given(const std::string& uri, const address& a, std::string* why);
+  [[nodiscard]] std::string wrong_with_given(int descriptor, const address& a) const;
+  [[nodiscard]] result<void> all_given_taken(std::string* why) const;
   [[nodiscard]] std::error_code bind_file(listener& l, const endpoint& where, const std::string& path) const;
   void close(listener& l) const;
   [[nodiscard]] std::string uri_of(const listener& l) const;
@@ -143,6 +152,7 @@ class site_core final : public turns, private key_manager::events {
   [[nodiscard]] std::size_t most_transports() const noexcept;
 
   site_options options_;
+  log_limit log_;
   std::unique_ptr<key_service> service_;
   std::shared_ptr<const tls_context> tls_;  ///< null: no TLS
   key_manager* manager_ = nullptr;          ///< the service; null with a self_link

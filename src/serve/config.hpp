@@ -16,6 +16,7 @@
 #include "qkd004/result.hpp"
 #include "qkd004/seeded_source.hpp"
 #include "qkd004/software_link.hpp"
+#include "serve/log_lines.hpp"
 
 namespace qkd004::serve {
 
@@ -52,6 +53,7 @@ struct site_config {
   std::vector<key_source_settings> key_sources;  ///< of site.peers, in their order
   std::optional<push::device_options> push;      ///< the site is the QKD device of key managers, too
   operations::viewers viewers;                   ///< of the metrics and the dashboard, on its HTTP listeners
+  log_settings log;
 };
 
 /// Reads a site's configuration. Paths in it that are not absolute are taken from the folder of `file`.

@@ -125,3 +125,32 @@ TEST_CASE("address: stays on loopback unless it may go anywhere") {
   REQUIRE(far);
   CHECK(to_uri(far->front()) == "qkd004://192.0.2.1:1");
 }
+
+TEST_CASE("address: a listener's may be a socket that is given, of any scheme") {
+  struct row {
+    const char* uri;
+    scheme kind;
+    protocol spoken;
+  };
+  for (const row& r : {row{"qkd004+systemd:apps", scheme::plain, protocol::frames},
+                       row{"qkd004s+systemd:apps", scheme::tls, protocol::frames},
+                       row{"unix+systemd:apps", scheme::unix_socket, protocol::frames},
+                       row{"http+systemd:apps", scheme::plain, protocol::http},
+                       row{"https+systemd:apps", scheme::tls, protocol::http}}) {
+    CAPTURE(r.uri);
+    const auto found = parse_listener(r.uri);
+    REQUIRE(found);
+    CHECK(found->given == "apps");
+    CHECK(found->kind == r.kind);
+    CHECK(found->spoken == r.spoken);
+    CHECK_FALSE(parse_address(r.uri));  // nobody can call there
+  }
+  CHECK(parse_listener("qkd004://127.0.0.1:1")->given.empty());
+  for (const char* const uri : {"qkd004+systemd:", "+systemd:x", "ftp+systemd:x", "qkd004+systemd:a b",
+                                "qkd004+systemd://x", "qkd004+systemd:a:b", "qkd004+launchd:x"}) {
+    CAPTURE(uri);
+    std::string why;
+    CHECK_FALSE(parse_listener(uri, &why));
+    CHECK(why.find(uri) != std::string::npos);
+  }
+}

@@ -52,7 +52,7 @@ server_connection::server_connection(std::shared_ptr<site_core> core, channel c)
 void server_connection::on_open() {}
 
 void server_connection::on_refused(const std::string& why) {
-  core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  core_.log(log_level::warning, log_line{"refused"}.with("remote", remote()).with("why", why));
 }
 
 // --- Requests ---
@@ -113,7 +113,7 @@ std::size_t server_connection::await(std::chrono::milliseconds patience) {
 /// Answers what is no request, in its turn, and ends. Nothing of the rest is looked at.
 std::size_t server_connection::refuse(unsigned status, std::string_view why) {
   core_.log(log_level::warning,
-            fmt::format("refused {}: {}", remote().empty() ? "a connection" : remote(), why));
+            log_line{"refused"}.with("remote", remote()).with("http_status", status).with("why", why));
   closing_ = true;
   has_head_ = false;
   chunks_.reset();
@@ -171,7 +171,10 @@ void server_connection::ask(const request_head& head, std::span<const std::byte>
   try {
     what.serve(asked, http::answer{{me, ticket}});
   } catch (const std::exception& error) {
-    core_.log(log_level::error, fmt::format("{} {}: {}", what.method, what.path, error.what()));
+    core_.log(log_level::error, log_line{"a resource failed"}
+                                    .with("method", what.method)
+                                    .with("path", what.path)
+                                    .with("why", error.what()));
   }
 }
 

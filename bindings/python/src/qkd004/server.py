@@ -18,7 +18,7 @@ from .source import KeySource, SoftwareLinkEnd
 __all__ = ["Server", "serve"]
 
 _logger = logging.getLogger("qkd004.server")
-_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+_LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING, logging.ERROR)
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
