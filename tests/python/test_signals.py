@@ -11,6 +11,7 @@ import pytest
 
 import qkd004
 from conftest import ALICE, BOB
+from odd_manager import OddManager, octets
 
 
 @contextlib.contextmanager
@@ -99,6 +100,49 @@ def test_a_key_that_comes_in_the_moment_of_the_interrupt_is_kept(open_pair, how)
     key = at_a.get_key()
     assert key.index == taken, "the interrupted call consumed a key"
     assert at_a.get_key() == at_b.get_key(taken + 1)
+
+
+@contextlib.contextmanager
+def interrupted_take(count, **odd):
+    """A stream that keeps so many keys for the next call, since a signal ended the one that took them."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    me = threading.get_ident()
+    try:
+        with OddManager(give=count, starved=lambda: signal.pthread_kill(me, signal.SIGUSR1), **odd) as manager:
+            with qkd004.connect(manager.uri) as km:
+                stream = km.open_connect(ALICE, BOB)
+                with pytest.raises(Stop):
+                    stream.take(10)
+                yield manager, stream
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_close_that_fails_keeps_what_an_interrupted_call_took():
+    with interrupted_take(3, closes=[False, True]) as (manager, stream):
+        with pytest.raises(qkd004.TransportError):
+            stream.close()
+        assert not stream.closed
+        assert [(k.index, bytes(k)) for k in stream.take(3)] == [(i, octets(i)) for i in range(3)]
+        stream.close()
+        assert stream.closed and manager.closed.is_set()
+
+
+def test_detach_loses_nothing_that_an_interrupted_call_took():
+    with interrupted_take(3) as (manager, stream):
+        with pytest.raises(qkd004.InvalidArgument):
+            stream.detach()
+        assert not stream.closed
+        assert [k.index for k in stream.take(3)] == [0, 1, 2]
+        stream.detach()
+        assert stream.closed and not manager.closed.is_set()
 
 
 def test_an_interrupt_ends_open_connect(sites):
