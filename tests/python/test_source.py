@@ -245,3 +245,29 @@ def test_metadata_in_this_process():
         for key in stream.take(3):
             assert key.metadata["x_backend"]
             assert key.metadata["x_eps_sec"] > 0
+
+
+def test_the_ends_of_a_software_link_from_files(tmp_path):
+    secret = os.urandom(4096)
+
+    def end(role, **more):
+        key = tmp_path / f"{role}.key"
+        key.write_bytes(secret)
+        key.chmod(0o600)
+        return qkd004.SoftwareLinkEnd.from_files(
+            role, auth_key=key, auth_state=tmp_path / f"{role}.state", km=5, block_bits=262_144, **more
+        )
+
+    def config(node, peer, address):
+        return {"node": node, "listen": ["qkd004://127.0.0.1:0"],
+                "peer": [{"node": peer, "link": "a-b", "address": address, "source": {"kind": "given"}}]}
+
+    with pytest.raises(TypeError, match="kilometres"):
+        end("alice", kilometres=5)
+    bob = end("bob")
+    with qkd004.serve(config("B", "A", "qkd004://127.0.0.1:9"), sources={"a-b": bob}) as b:
+        with qkd004.serve(config("A", "B", b.addresses[0]), sources={"a-b": end("alice")}) as a:
+            with qkd004.connect(a.addresses[0]) as km_a, qkd004.connect(b.addresses[0]) as km_b:
+                at_a, at_b = open_both(km_a, km_b, qkd004.QoS(timeout_ms=30_000))
+                assert at_a.get_key() == at_b.get_key()
+    assert bob.report()["accepted"] >= 1
