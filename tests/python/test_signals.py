@@ -4,6 +4,7 @@
 import contextlib
 import itertools
 import signal
+import sys
 import threading
 import time
 
@@ -100,6 +101,41 @@ def test_a_key_that_comes_in_the_moment_of_the_interrupt_is_kept(open_pair, how)
     key = at_a.get_key()
     assert key.index == taken, "the interrupted call consumed a key"
     assert at_a.get_key() == at_b.get_key(taken + 1)
+
+
+def test_a_key_for_which_there_is_no_place_is_returned_in_spite_of_the_interrupt(monkeypatch):
+    large = qkd004.QoS(key_chunk_size=16_384, timeout_ms=60_000)
+    a, b = qkd004.pair(memory_bytes=4 << 20)
+    with a, b:
+        at_a = a.open_connect(ALICE, BOB, large)
+        at_b = b.open_connect(ALICE, BOB, large, at_a.key_stream_id)
+        more_a = a.open_connect(ALICE, BOB, qkd004.QoS(key_chunk_size=16_384, timeout_ms=100))
+        more_b = b.open_connect(ALICE, BOB, more_a.qos, more_a.key_stream_id)
+        buffer = bytearray(16_384)
+        held, theirs, reported = [], [], []
+
+        class Stop(Exception):
+            pass
+
+        def stop(*_):
+            left = taken
+            while left:  # makes room for what at_a waits for
+                left -= at_b.get_keys_into(bytearray(16_384 * left))[1]
+            theirs.append(at_b.get_key())
+            with pytest.raises(qkd004.ResourceLimit):
+                while True:
+                    held.append(more_a.get_key())
+                    more_b.get_key()
+            raise Stop
+
+        monkeypatch.setattr(sys, "unraisablehook", lambda u: reported.append(u.exc_type))
+        taken = 0
+        with alarm_in(0.3, stop):
+            while not theirs:
+                assert at_a.get_keys_into(buffer) == (taken, 1)
+                taken += 1
+        assert reported == [Stop]
+        assert theirs[0].index == taken - 1 and theirs[0] == buffer
 
 
 @contextlib.contextmanager
