@@ -38,8 +38,10 @@ class completion {
         value = make_value();
       } catch (py::error_already_set& error) {
         exception = error.value();
+      } catch (const std::bad_alloc&) {
+        exception = py::handle{PyExc_MemoryError}();
       } catch (const std::exception& error) {
-        exception = py::handle{PyExc_MemoryError}(error.what());
+        exception = py::handle{PyExc_RuntimeError}(error.what());
       }
       f_(value, exception);
     } catch (py::error_already_set& error) {

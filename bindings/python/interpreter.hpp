@@ -154,8 +154,8 @@ auto wait_for(Work&& work, Refuse&& refuse) {
     const gil_released released;
     return work();
   }();
-  if (r && call.interrupted()) {
-    const gil_released released;  // as in ends_outside
+  if (r && call.interrupted()) {  // nobody gets the value, which ends as ends_outside would have it
+    const gil_released released;
     r = std::make_error_code(std::errc::operation_canceled);
   }
   if (!r) {
