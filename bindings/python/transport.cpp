@@ -117,6 +117,8 @@ class python_transport final : public exchange {
     response.outcome = status_of(answer);
     response.index = number_of(answer, "index");
     response.metadata_needed = number_of(answer, "metadata_needed");
+    if (response.outcome == status::metadata_size_insufficient)
+      note_metadata_needed(response.metadata_needed);
     if (response.outcome == status::success) {
       Py_buffer view;
       if (PyObject_GetBuffer(answer.attr("key").ptr(), &view, PyBUF_SIMPLE) != 0)
