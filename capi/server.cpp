@@ -111,9 +111,10 @@ answer address(qkd004_server* server, std::size_t number, buffer<char> uri) {
 
 answer stop(qkd004_server* server) {
   const auto s = use(server);
-  s->calls.shut([] {});
+  auto shut = s->calls.shut([] {});
   s->thread->stop();
   end(server);
+  shut.keep();
   return 0;
 }
 

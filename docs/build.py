@@ -92,8 +92,7 @@ def main():
     if wrong := headers_without_a_page() + doxygen(os.path.join(folder, "doxygen")):
         print("\n".join(wrong))
         return 1
-    if os.path.isdir(os.path.join(ROOT, "bindings/python")):
-        os.environ["QKD004_PYTHON"] = python_module(folder)
+    os.environ["QKD004_PYTHON"] = python_module(folder)
     os.environ["QKD004_DOXYGEN"] = os.path.join(folder, "doxygen/xml")
     html = os.path.join(folder, "html")
     made = run([SPHINX, "-q", "-W", "--keep-going", "-n", "-c", "docs", "-d", os.path.join(folder, "doctrees"), ".", html])

@@ -19,7 +19,7 @@ import tempfile
 
 SPDX = "// SPDX-License-Identifier: Apache-2.0"
 FOLDERS = ("include", "src", "capi", "bindings", "tests", "benchmarks", "examples", "cmake")
-EXTENSIONS = (".hpp", ".h", ".cpp", ".py", ".cmake", "CMakeLists.txt")
+EXTENSIONS = (".hpp", ".ipp", ".h", ".c", ".cpp", ".py", ".cmake", "CMakeLists.txt")
 POSTPONED = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
 TEST_NAME = re.compile(r'^[ \t]*(?:TEST_CASE|TEST_CASE_FIXTURE|TEST_CASE_TEMPLATE|SCENARIO)\w*\(\s*'
                        r'(?:\w+\s*,\s*)?"((?:[^"\\]|\\.)*)"', re.M)
@@ -47,7 +47,7 @@ def check_header_start(text):
 
 
 def check_file(path, text):
-    cpp = path.endswith((".hpp", ".h", ".cpp"))
+    cpp = path.endswith((".hpp", ".ipp", ".h", ".c", ".cpp"))
     if path.endswith(".hpp") and path.startswith(("include/", "src/")):
         yield from check_header_start(text)
     code = without_comments(text) if cpp else ""
@@ -108,6 +108,8 @@ BROKEN = [
     ("src/wire/a.hpp", f"// a: nothing.\n{SPDX}\n\n#include <vector>\n#pragma once\n", 4, "#pragma once"),
     ("include/qkd004/a.hpp", GOOD + "void f() { std::cout << 1; }\n", 6, "std::cout"),
     ("src/net/a.cpp", "\nvoid f() { co_return; }\n", 2, "co_return"),
+    ("include/qkd004/a.ipp", "\nvoid f() { co_return; }\n", 2, "co_return"),
+    ("examples/a.c", "int a;  /* FIX" + "ME */\n", 1, "do it"),
     ("include/qkd004/a.hpp", GOOD + "void f() { co_await g(); }\n", 6, "co_await"),
     ("examples/a.cpp", "// TO" + "DO: later\n", 1, "do it"),
     ("src/cli/a.cpp", "int a;  /* FIX" + "ME */\n", 1, "do it"),

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles each header of a folder alone, with nothing but an include path; included twice, to see the guard.
 
-    headers.py <compiler> <standard> <include path> <folder below it> [flag...]
+    headers.py <compiler> <standard> <include path> <folder below it> [--together] [flag...]
+
+With --together, all of them in one: for a standard whose headers were seen alone in another.
 """
 import concurrent.futures
 import os
@@ -13,8 +15,12 @@ FLAGS = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-pthread", "-x", "c++"
 
 
 def compile_alone(compiler, standard, include, header, flags):
+    return compile_all(compiler, standard, include, [header, header], flags)
+
+
+def compile_all(compiler, standard, include, headers, flags):
     command = [compiler, "-std=" + standard, "-I", include, *flags, *FLAGS]
-    source = f"#include <{header}>\n#include <{header}>\n"
+    source = "".join(f"#include <{header}>\n" for header in headers)
     run = subprocess.run(command, input=source, text=True, stderr=subprocess.PIPE)
     return run.returncode == 0, run.stderr
 
@@ -24,6 +30,8 @@ def main():
         print(__doc__)
         return 2
     compiler, standard, include, folder, *flags = sys.argv[1:]
+    together = "--together" in flags
+    flags = [flag for flag in flags if flag != "--together"]
     headers = sorted(f"{folder}/{name}" for name in os.listdir(os.path.join(include, folder))
                      if name.endswith(".hpp"))
     if not headers:
@@ -32,6 +40,10 @@ def main():
     if compile_alone(compiler, standard, include, f"{folder}/no such header.hpp", flags)[0]:
         print(f"{compiler} compiles a header that does not exist: nothing is proven")
         return 1
+    if together:
+        compiled, errors = compile_all(compiler, standard, include, headers, flags)
+        print(errors if not compiled else f"{os.path.basename(compiler)} -std={standard}: {len(headers)} headers compile")
+        return 0 if compiled else 1
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         runs = pool.map(lambda h: compile_alone(compiler, standard, include, h, flags), headers)

@@ -152,7 +152,7 @@ def block_violations(name, text, tree):
                         found.append(f"{name}:{command.line}: {why}")
         elif name in READ_BY and block.kind in READ_BY[name][1]:
             script = READ_BY[name][0]
-            if not tree.exists(script) or os.path.basename(name) not in tree.read(script):
+            if not tree.exists(script) or f'"{name}"' not in tree.read(script):
                 found.append(f"{where}: {script} does not read this page")
         elif block.kind == "toml":
             later = "\n".join(b.text for b in shown[at + 1:] if isinstance(b, pages.Block) and b.kind == "console")
@@ -229,7 +229,7 @@ class Pretended(Tree):
     def __init__(self, **files):
         self.files = {"Makefile": "demo:\n", "CMakePresets.json": '{"configurePresets":[{"name":"dev"}]}',
                       "tests/CMakeLists.txt": "core\n", "examples/CMakeLists.txt": "CONFIGURE_DEPENDS *.cpp)", "examples/c/a.c": "", "examples/a.cpp": "// c\nint x;\n",
-                      "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n", "tests/package/check.py": "package.md"} | files
+                      "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n", "tests/package/check.py": '"docs/package.md"'} | files
 
     def exists(self, name):
         return name in self.files or any(file.startswith(name + "/") for file in self.files)

@@ -193,6 +193,10 @@ class key_stream {
     return {};
   }
 
+  /// Whether there is nothing to close: closed, detached, or qos_not_met. After a close() that failed it tells whether
+  /// the key manager has answered; if not, it may be asked again.
+  [[nodiscard]] bool has_left() const noexcept { return !end_ || end_->left; }
+
   /// Lets the stream live on when this object goes: for a program that comes back with the key_stream_id.
   void detach() noexcept {
     end_->left = true;

@@ -80,6 +80,8 @@ class push_device {
                     time_point now) {
     now_ = now;
     if (stream* const s = find(r.stream); s != nullptr) return open_again(ticket, principal, *s, r);
+    // whose it is will be known soon: who asks again then is told
+    if (is_opening(r.stream)) return refuse(ticket, r, status::no_qkd_connection);
     if (streams_.size() + opening_ >= options_.max_streams)
       return refuse(ticket, r, status::no_qkd_connection);
     auto made = std::make_unique<stream>(options_.sending, options_.first_index);
@@ -87,6 +89,7 @@ class push_device {
     made->source = r.source;
     made->destination = r.destination;
     made->registers = r.stream.is_null();
+    made->asked = r.stream;
     made->ticket = ticket;
     made->connection = service_.connect(made->principal);
     const connection_id connection = made->connection;
@@ -112,7 +115,7 @@ class push_device {
     const std::uint64_t index = r.index ? push_unwrap(*r.index, settled) : settled;
     if (index < settled || s->sender.is_settled(index)) return out_.armed(ticket, status::insufficient_key);
     s->sender.restart(index);
-    s->is_armed = true;
+    s->is_armed = s->was_armed = true;
     s->idle_until = time_point::max();
     touch(*s);
     out_.armed(ticket, status::success);
@@ -285,7 +288,8 @@ class push_device {
   struct stream {
     stream(push_sender_options o, std::uint64_t first) : sender{o, first} {}
 
-    key_stream_id id;  ///< of push mode; NULL: OPEN_CONNECT was not answered yet
+    key_stream_id asked;  ///< of its OPEN_CONNECT
+    key_stream_id id;     ///< of push mode; NULL: OPEN_CONNECT was not answered yet
     std::string principal;
     std::string source;
     std::string destination;
@@ -310,6 +314,7 @@ class push_device {
     time_point refetch_at{};
 
     bool is_armed = false;
+    bool was_armed = false;                     ///< once, before it was opened again
     time_point idle_until = time_point::max();  ///< nobody asks for keys: when it is closed
     bool is_touched = false;
     bool is_untold = false;
@@ -334,6 +339,11 @@ class push_device {
   [[nodiscard]] stream* of(connection_id connection) {
     const auto it = by_connection_.find(connection);
     return it == by_connection_.end() ? nullptr : it->second.get();
+  }
+  [[nodiscard]] bool is_opening(const key_stream_id& id) const {
+    if (id.is_null() || opening_ == 0) return false;
+    return std::any_of(by_connection_.begin(), by_connection_.end(),
+                       [&id](const auto& s) { return s.second->id.is_null() && s.second->asked == id; });
   }
   /// Something has changed: it may have a post, and something to say below.
   void touch(stream& s) {
@@ -391,7 +401,9 @@ class push_device {
       s.epoch = r.epoch;
       s.below_open = true;
       s.peer_open = r.outcome == status::success;
-      streams_.emplace(s.id, &s);
+      const bool is_new = streams_.emplace(s.id, &s).second;
+      assert(is_new);  // see is_opening()
+      static_cast<void>(is_new);
       idle(s, unarmed_kept);
       touch(s);
     } else {
@@ -409,6 +421,10 @@ class push_device {
       return refuse(ticket, r, status::ksid_in_use);
     }
     s.is_armed = false;
+    s.sender.hold();
+    // a key manager that was restarted wants the keys that it had not acknowledged, for as long as they live
+    idle(s, s.was_armed ? std::max(unarmed_kept, std::chrono::seconds{s.quality.ttl_s}) : unarmed_kept);
+    touch(s);
     open_connect_response again;
     again.outcome = s.peer_open ? status::success : status::peer_not_connected;
     again.stream = s.id;
@@ -434,6 +450,9 @@ class push_device {
     if (index >= options_.keys_below || mine < end || s.refetch) return;
     auto copy = arena_.allocate(k.key.size());
     if (!copy) {
+      if (!std::exchange(lacked_memory_, true)) {
+        out_.note("ALARM: there is no memory for all keys on their way: some wait (said once)");
+      }
       s.refetch = true;
       s.refetch_at = now_ + memory_pause;
       next_look_ = std::min(next_look_, s.refetch_at);
@@ -503,13 +522,11 @@ class push_device {
     p.registered_here = s.registers;
     p.what.has_metadata = true;
     p.what.stream = s.id;
-    if (s.is_armed) {
-      if (const auto next = s.sender.next(now)) {
-        p.attempt = next->attempt;
-        p.what.index = push_wire_index(next->index);
-        p.what.key = next->key;
-        return p;
-      }
+    if (const auto next = s.sender.next(now)) {
+      p.attempt = next->attempt;
+      p.what.index = push_wire_index(next->index);
+      p.what.key = next->key;
+      return p;
     }
     tell(s);  // lives that are over have made room
     if (const time_point due = deadline_of(s); due > now) next_look_ = std::min(next_look_, due);
@@ -520,7 +537,7 @@ class push_device {
   }
   [[nodiscard]] time_point deadline_of(const stream& s) const noexcept {
     time_point due = s.sender.next_deadline();
-    if (s.refetch && !s.ended) due = std::min(due, s.refetch_at);
+    if (s.refetch && s.is_armed && !s.ended) due = std::min(due, s.refetch_at);
     if (s.is_over()) due = std::min(due, s.over_at);
     return std::min(due, s.idle_until);
   }
@@ -535,6 +552,7 @@ class push_device {
   std::vector<key_stream_id> untold_;  ///< may have something to say below
   std::vector<connection_id> leaving_;
   std::size_t opening_ = 0;
+  bool lacked_memory_ = false;
   time_point now_{};
   time_point next_look_ = time_point::max();
 };

@@ -30,7 +30,7 @@ struct push_sender_options {
 /// Keys are posted in the order of their indices, and each again until it was answered with 2xx or its life is over: at
 /// least once. What is not acknowledged holds back what lies `in_flight` indices behind it, so that whoever receives
 /// knows what he has still to expect. A failure pauses the whole stream, and no other.
-/// Order of calls: `(give | next | answered | failed | restart)*`.
+/// Order of calls: `(give | next | answered | failed | hold | restart)*`.
 /// Threads: one at a time.
 class push_sender {
  public:
@@ -68,7 +68,8 @@ class push_sender {
   /// What is to be posted now, if anything is: each counts as in flight until answered() or failed().
   [[nodiscard]] std::optional<post> next(time_point now) {
     expire(now);
-    if (stopped_ || now < pause_until_ || attempts_.size() >= options_.in_flight || keys_.empty()) return {};
+    if (stopped_ || held_ || now < pause_until_ || attempts_.size() >= options_.in_flight || keys_.empty())
+      return {};
     for (entry& e : keys_) {
       if (e.index - keys_.front().index >= options_.in_flight) return {};
       if (e.at != state::waits) continue;
@@ -102,12 +103,15 @@ class push_sender {
   /// There was no answer: no connection, or it broke, or it took too long.
   void failed(std::uint64_t attempt, time_point now, double chance) { retry(attempt, now, chance, {}); }
 
+  /// Nothing is posted until restart(). What is in flight goes on.
+  void hold() noexcept { held_ = true; }
   /// The other end wants keys from `index` on, from now: what is below is his. Posts that waited go at once.
   void restart(std::uint64_t index) {
     while (!keys_.empty() && keys_.front().index < index) keys_.pop_front();
     pop();
     skip_to(index);
     stopped_.reset();
+    held_ = false;
     restarted_at_ = next_attempt_;
     failures_ = 0;
     pause_until_ = {};
@@ -138,7 +142,7 @@ class push_sender {
     const auto waiting =
         std::find_if(keys_.begin(), keys_.end(), [](const entry& e) { return e.at == state::waits; });
     if (waiting == keys_.end()) return time_point::max();
-    const bool pauses = !stopped_ && pause_until_ != time_point{};
+    const bool pauses = !stopped_ && !held_ && pause_until_ != time_point{};
     return pauses ? std::min(waiting->expires, pause_until_) : waiting->expires;
   }
 
@@ -214,6 +218,7 @@ class push_sender {
   unsigned failures_ = 0;           ///< since the last success
   time_point pause_until_{};
   std::optional<unsigned> stopped_;
+  bool held_ = false;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t expired_ = 0;
   std::uint64_t left_out_ = 0;

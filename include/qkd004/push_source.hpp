@@ -124,8 +124,9 @@ class push_source final : public key_source, private classical_channel {
     {
       const std::lock_guard lock{mutex_};
       const time_point probed = probe_at();
+      const bool had_room = is_roomy();
       v = take_locked(m, now);
-      asks = probe_at() < probed;
+      asks = probe_at() < probed || (!had_room && is_roomy());
     }
     if (asks) {
       call_wakes();
@@ -141,6 +142,7 @@ class push_source final : public key_source, private classical_channel {
     const std::lock_guard lock{mutex_};
     return ended_ ? key_stream_id{} : stream_;
   }
+  /// Whether a key that was answered no_room may be taken now.
   [[nodiscard]] bool has_room() const {
     const std::lock_guard lock{mutex_};
     return is_roomy();
@@ -213,6 +215,7 @@ class push_source final : public key_source, private classical_channel {
     generation_ = 0;
     counted_.lost_here += carried_.size();  // agreed on in the session that is over, and not taken in it
     carried_.clear();
+    full_ = false;
     if (ended_) forget_stream();
     first_ = keys_.base();
     begin_standing();
@@ -304,7 +307,9 @@ class push_source final : public key_source, private classical_channel {
 
   // --- keys from the device ---
 
-  [[nodiscard]] bool is_roomy() const { return keys_.has_room() && carried_.size() < options_.bounds.most; }
+  [[nodiscard]] bool is_roomy() const {
+    return chunk_ != 0 && !full_ && keys_.has_room() && carried_.size() < options_.bounds.most;
+  }
 
   verdict take_locked(const push_key_material& m, time_point now) {
     if (stream_.is_null() || ended_ || (m.has_metadata && m.stream != stream_))
@@ -327,6 +332,7 @@ class push_source final : public key_source, private classical_channel {
     switch (keys_.take(push_unwrap(m.index, keys_.resolved()), m.key, arena_)) {
       case push_keys::verdict::stored:
         counted_.received += 1;
+        full_ = false;
         heard_at_ = now;
         if (!keys_.has_gap())
           gap_since_ = time_point::max();
@@ -338,6 +344,7 @@ class push_source final : public key_source, private classical_channel {
       case push_keys::verdict::no_room: break;
     }
     counted_.refused += 1;
+    full_ = true;
     return verdict::no_room;
   }
 
@@ -381,7 +388,10 @@ class push_source final : public key_source, private classical_channel {
   void on_reply(const push_reply& r, time_point now) {
     if (!asked_) return;
     const asked_call asked = *std::exchange(asked_, std::nullopt);
-    const bool good = r.answered && r.code >= 200 && r.code < 300;
+    // a stream without a name can neither be armed nor closed
+    const bool nameless =
+        asked.what == push_call::kind::open_connect && asked.stream.is_null() && r.stream.is_null();
+    const bool good = r.answered && r.code >= 200 && r.code < 300 && !nameless;
     if (asked.what == push_call::kind::close) {
       // one attempt: who cannot be reached has lost the stream, or will
       if (!to_close_.empty()) to_close_.pop_front();
@@ -402,19 +412,18 @@ class push_source final : public key_source, private classical_channel {
 
   void on_opened(const asked_call& asked, const push_reply& r, bool good) {
     if (asked.stream != stream_ || ended_ || stopped_) {
-      // another stream has taken its place meanwhile
+      // another stream has taken its place meanwhile, or nobody wants one any more
       const key_stream_id gone = asked.stream.is_null() ? r.stream : asked.stream;
-      if (good && !gone.is_null() && gone != stream_) to_close_.push_back(gone);
+      if (good && (stopped_ || ended_ || gone != stream_)) to_close_.push_back(gone);
       return;
     }
     if (!good) {
       if (!r.answered) return;
       note("the device answers OPEN_CONNECT with " + std::to_string(r.code) + ", status " +
-           std::to_string(static_cast<std::uint32_t>(r.outcome)));
+           std::to_string(static_cast<std::uint32_t>(r.outcome)) + (r.code < 300 ? ", and no id" : ""));
       if (!stream_.is_null() && r.outcome == status::ksid_in_use) end_stream();
       return;
     }
-    if (stream_.is_null() && r.stream.is_null()) return;
     if (stream_.is_null()) stream_ = r.stream;
     counted_.streams += 1;
     chunk_ = r.quality.key_chunk_size != 0 ? r.quality.key_chunk_size : options_.quality.key_chunk_size;
@@ -439,9 +448,9 @@ class push_source final : public key_source, private classical_channel {
       if (gap_since_ != time_point::max()) gap_since_ = now;
       return;
     }
-    if (r.outcome == status::insufficient_key) {
+    if (r.code == 400 && r.outcome == status::insufficient_key && asked.with_index) {
       // the first that is missing here was acknowledged, or its life is over: it never comes
-      if (asked.with_index && keys_.resolved() == asked.resolved) keys_.give_up(asked.resolved);
+      if (keys_.resolved() == asked.resolved) keys_.give_up(asked.resolved);
       if (!keys_.has_gap()) gap_since_ = time_point::max();
       heard_at_ = now;
       without_index_ = !armed_;
@@ -473,6 +482,7 @@ class push_source final : public key_source, private classical_channel {
     keys_ = push_keys{options_.bounds, options_.first_index};
     first_ = options_.first_index;
     chunk_ = 0;
+    full_ = false;
     opened_ = armed_ = ended_ = without_index_ = false;
     gap_since_ = time_point::max();
   }
@@ -487,6 +497,11 @@ class push_source final : public key_source, private classical_channel {
     advance();
   }
 
+  /// Between two runs of what it lost the other end holds a key, and it holds no more than this one may, give or take
+  /// its own configuration.
+  [[nodiscard]] std::size_t most_peer_ranges() const noexcept {
+    return 65'536 + 2 * (options_.bounds.most + static_cast<std::size_t>(options_.bounds.window));
+  }
   [[nodiscard]] std::uint64_t peer_resolved() const noexcept { return peer_ ? peer_->resolved : first_; }
   [[nodiscard]] std::uint64_t peer_heard() const noexcept { return peer_ ? peer_->heard : first_; }
   /// Indices below are the same at both ends: held by both, or of no use to either.
@@ -544,7 +559,8 @@ class push_source final : public key_source, private classical_channel {
     }
     if (peer_ && s.resolved < peer_->resolved) return false;
     if (s.heard > std::max(keys_.resolved(), s.first)) return false;
-    if (s.first > keys_.base()) counted_.lost_here += keys_.drop_below(s.first);
+    if (peer_lost_.size() + s.lost.size() > most_peer_ranges()) return false;
+    if (s.first > keys_.base()) counted_.lost_here += dropped(keys_.drop_below(s.first));
     for (const push_range& r : s.lost) peer_lost_.add(r);
     peer_ = std::move(s);
     keys_.forget_lost_below(std::min(peer_->heard, keys_.base()));
@@ -603,7 +619,10 @@ class push_source final : public key_source, private classical_channel {
     };
     if (!carried_.empty()) {
       auto block = copy(carried_.front().span());
-      if (block) carried_.pop_front();
+      if (block) {
+        carried_.pop_front();
+        full_ = false;
+      }
       return block;
     }
     const std::uint64_t end = agreed();
@@ -619,8 +638,13 @@ class push_source final : public key_source, private classical_channel {
     passed(end);
     return std::optional<key_block>{};
   }
+  /// So many keys have left their memory.
+  std::size_t dropped(std::size_t count) noexcept {
+    if (count > 0) full_ = false;
+    return count;
+  }
   void passed(std::uint64_t index) {
-    keys_.drop_below(index);
+    dropped(keys_.drop_below(index));
     peer_lost_.drop_below(index);
     keys_.forget_lost_below(std::min(peer_heard(), index));
   }
@@ -656,6 +680,7 @@ class push_source final : public key_source, private classical_channel {
   push_keys keys_;
   std::uint32_t chunk_ = 0;  ///< octets of a key, as the device has granted; 0: it has not yet
   bool ended_ = false;
+  bool full_ = false;  ///< there was no room for a key, and nothing has left since
   // and the device
   bool opened_ =
       false;  ///< by this object: never twice, as a device that has lost a stream must not begin it anew

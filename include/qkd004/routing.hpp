@@ -30,9 +30,8 @@ namespace qkd004 {
   return at != std::string_view::npos && at > 0 && at + 1 < text.size();
 }
 
-/// The node part: `node` in `qkd://app@node`, `app@node` and `qkd://node:1234/path`; empty if there is none.
-/// Clause: D2.
-[[nodiscard]] constexpr std::string_view node_of(std::string_view uri) noexcept {
+/// `node:1234` in `qkd://app@node:1234/path` and `app@node:1234`; empty if there is none.
+[[nodiscard]] constexpr std::string_view authority_of(std::string_view uri) noexcept {
   const auto scheme = uri.find("://");
   if (scheme != std::string_view::npos) {
     uri.remove_prefix(scheme + 3);
@@ -42,8 +41,15 @@ namespace qkd004 {
   }
   const auto at = uri.rfind('@');
   if (at != std::string_view::npos) uri.remove_prefix(at + 1);
-  if (!uri.empty() && uri.front() == '[') return uri.substr(0, uri.find(']') + 1);  // an IPv6 literal
-  return uri.substr(0, uri.find_first_of(":/?#"));
+  return uri.substr(0, uri.find_first_of("/?#"));
+}
+
+/// The node part: `node` in `qkd://app@node`, `app@node` and `qkd://node:1234/path`; empty if there is none.
+/// Clause: D2.
+[[nodiscard]] constexpr std::string_view node_of(std::string_view uri) noexcept {
+  const auto authority = authority_of(uri);
+  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);  // an IPv6 literal
+  return authority.substr(0, authority.find(':'));
 }
 
 /// Whether one of the patterns is `text`, or ends in `*` and begins as `text` does.

@@ -92,7 +92,7 @@ enum class operation : std::uint8_t { open_connect, get_key, close };
       }
     }
   };
-  // Never ended: a program may close its streams at its own end, after the statics of later first use are gone.
+  // Never ended: a program may close its streams at its own end, after static objects that were first used later are gone.
   union immortal {
     category instance;
     constexpr immortal() noexcept : instance{} {}

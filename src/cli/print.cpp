@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "wire/json_text.hpp"
+
 namespace qkd004::cli {
 
 namespace {
@@ -45,14 +47,14 @@ std::string to_json(status outcome, const key_stream_id& stream, const qos& q) {
       "{{\"status\":{},\"text\":{},\"key_stream_id\":{},\"qos\":{{\"key_chunk_size\":{},\"max_bps\":{},\"min_"
       "bps\":{},"
       "\"jitter\":{},\"priority\":{},\"timeout_ms\":{},\"ttl_s\":{},\"metadata_mimetype\":{}}}}}",
-      static_cast<std::uint32_t>(outcome), quoted(to_string(outcome)),
-      stream.is_null() ? "null" : quoted(stream.to_string()), q.key_chunk_size, q.max_bps, q.min_bps,
-      q.jitter, q.priority, q.timeout_ms, q.ttl_s, quoted(q.metadata_mimetype));
+      static_cast<std::uint32_t>(outcome), wire::json_quoted(to_string(outcome)),
+      stream.is_null() ? "null" : wire::json_quoted(stream.to_string()), q.key_chunk_size, q.max_bps,
+      q.min_bps, q.jitter, q.priority, q.timeout_ms, q.ttl_s, wire::json_quoted(q.metadata_mimetype));
 }
 
 std::string to_json(status outcome) {
   return fmt::format("{{\"status\":{},\"text\":{}}}", static_cast<std::uint32_t>(outcome),
-                     quoted(to_string(outcome)));
+                     wire::json_quoted(to_string(outcome)));
 }
 
 exit_code complain(exit_code code, std::string_view text) {

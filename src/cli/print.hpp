@@ -16,7 +16,6 @@
 namespace qkd004::cli {
 
 using serve::printable;
-using serve::quoted;
 
 /// `status 5: the key stream id is in use or was closed`.
 [[nodiscard]] std::string describe(status s);

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 
 #include "cli/print.hpp"
 #include "serve/config.hpp"
@@ -64,6 +65,14 @@ exit_code serve(const serve_options& o) {
   std::string why;
   auto config = serve::read_config(o.config, &why);
   if (!config) return complain(exit_code::usage, why);
+  for (std::size_t i = 0; i < config->key_sources.size(); ++i) {
+    if (!std::holds_alternative<serve::given_settings>(config->key_sources[i])) continue;
+    return complain(
+        exit_code::usage,
+        fmt::format("{}: peer {}: kind = \"given\" is for programs that run a site: this one has no key "
+                    "source to give",
+                    o.config, config->site.peers[i].link.peer));
+  }
   if (o.check) {
     put(fmt::format("{}: site {}, {} to listen on, {} to peer with\n", o.config, config->site.manager.node,
                     config->site.listen.size(), config->site.peers.size()));

@@ -103,6 +103,17 @@ result<address> parse_address(std::string_view uri, std::string* why) {
   return a;
 }
 
+bool is_number(const address& a) {
+  std::error_code is_name;
+  static_cast<void>(asio::ip::make_address(a.host, is_name));
+  return !is_name;
+}
+
+std::string authority_of(const address& a) {
+  const bool is_v6 = a.host.find(':') != std::string::npos;
+  return (is_v6 ? "[" + a.host + "]" : a.host) + ":" + std::to_string(a.port);
+}
+
 result<std::vector<asio::ip::tcp::endpoint>> resolve(const address& a, reach allowed, std::string* why) {
   std::vector<asio::ip::tcp::endpoint> endpoints;
   std::error_code error;

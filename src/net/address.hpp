@@ -45,6 +45,12 @@ struct address {
 /// Returns invalid_argument for anything else; `why`, if given, receives a sentence that names what is wrong.
 [[nodiscard]] result<address> parse_address(std::string_view uri, std::string* why = nullptr);
 
+/// Whether the host is a number, which is never looked up.
+[[nodiscard]] bool is_number(const address& a);
+
+/// Host and port as HTTP's field Host has them: `127.0.0.1:80`, `[::1]:80`. Requires: an address with a host.
+[[nodiscard]] std::string authority_of(const address& a);
+
 /// Off loopback only TLS goes without being asked for.
 enum class reach : std::uint8_t { loopback, anywhere };
 

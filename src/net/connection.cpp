@@ -114,7 +114,6 @@ bool connection::has_room() const {
 
 void connection::on_end(const std::string& why) {
   queue_.clear();
-  first_ = 0;
   count_early(0);
   if (role_ == role::application) core_.remove_application(id_);
   if (role_ == role::peer) core_.remove_peer(*this, link_, why);
@@ -232,8 +231,7 @@ void connection::serve(const result<Request>& request, question asked, std::uint
 }
 
 std::uint64_t connection::expect(question asked, std::uint32_t metadata_size) {
-  queue_.push_back(
-      {asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size, nullptr});
+  queue_.push({asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size, nullptr});
   return next_reply_ + in_flight() - 1;
 }
 
@@ -288,7 +286,7 @@ void connection::deliver(const key_stream_id& stream, const get_keys_response& r
 template <class Encode>
 void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& encode) {
   if (!is_open() || ticket - next_reply_ >= in_flight()) return;
-  outstanding& o = queue_[first_ + static_cast<std::size_t>(ticket - next_reply_)];
+  outstanding& o = queue_[static_cast<std::size_t>(ticket - next_reply_)];
   const bool its_turn = ticket == next_reply_;
   if (!its_turn) o.reply = std::make_unique<wire::out_buffer>(site().arena(), at_most);
   if (const auto encoded = encode(its_turn ? out() : *o.reply, std::as_const(o)); !encoded) {
@@ -296,7 +294,7 @@ void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& 
     return fail("no room for an answer: " + encoded.error().message());
   }
   if (!its_turn) return count_early(early_octets() + o.reply->capacity());
-  ++first_;
+  queue_.pop();
   ++next_reply_;
   send_ready();
   relieve();
@@ -304,22 +302,15 @@ void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& 
 
 /// What was there early and has its turn now.
 void connection::send_ready() {
-  while (first_ < queue_.size() && queue_[first_].reply) {
-    const auto early = std::as_const(*queue_[first_].reply).pending();
+  while (!queue_.empty() && queue_.front().reply) {
+    const auto early = std::as_const(*queue_.front().reply).pending();
     const auto room = out().grow(early.size());
     if (!room) return fail("no room for an answer: " + room.error().message());
     std::memcpy(room->data(), early.data(), early.size());
-    count_early(early_octets() - queue_[first_].reply->capacity());
-    queue_[first_].reply.reset();
-    ++first_;
+    count_early(early_octets() - queue_.front().reply->capacity());
+    queue_.front().reply.reset();
+    queue_.pop();
     ++next_reply_;
-  }
-  if (first_ == queue_.size()) {
-    queue_.clear();
-    first_ = 0;
-  } else if (first_ >= 64 && first_ >= queue_.size() / 2) {
-    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
-    first_ = 0;
   }
 }
 

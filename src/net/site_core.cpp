@@ -357,8 +357,7 @@ result<void> site_core::add_peer(const peer_options& p, std::string* why) {
                   status::invalid_argument);
     }
     const reach allowed = options_.allow_insecure ? reach::anywhere : reach::loopback;
-    std::error_code named;
-    if (static_cast<void>(asio::ip::make_address(address->host, named)); !named && !address->host.empty()) {
+    if (is_number(*address)) {
       if (const auto checked = resolve(*address, allowed, why); !checked) return checked.error();
     }
     const auto link = static_cast<link_id>(peers_.size());

@@ -14,10 +14,12 @@
 
 #include "net/address.hpp"
 #include "net/http/client.hpp"
+#include "net/tls_session.hpp"
 #include "push/paths.hpp"
 #include "qkd004/net/http.hpp"
 #include "qkd004/net/site_caller.hpp"
 #include "qkd004/random.hpp"
+#include "qkd004/routing.hpp"
 #include "wire/push_body.hpp"
 
 namespace qkd004::push {
@@ -25,16 +27,6 @@ namespace qkd004::push {
 namespace http = net::http;
 
 namespace {
-
-/// `host:port` of `scheme://user@host:port/path`; empty: it has none.
-std::string_view authority_of(std::string_view uri) noexcept {
-  const std::size_t at = uri.find("://");
-  if (at == std::string_view::npos) return {};
-  uri.remove_prefix(at + 3);
-  uri = uri.substr(0, uri.find_first_of("/?#"));
-  const std::size_t user = uri.rfind('@');
-  return user == std::string_view::npos ? uri : uri.substr(user + 1);
-}
 
 std::optional<std::chrono::seconds> seconds_of(std::string_view text) noexcept {
   std::uint32_t value = 0;
@@ -178,7 +170,7 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
   struct result_of_post {
     key_stream_id stream;
     std::uint64_t attempt;
-    bool answered;
+    std::error_code error;
     unsigned code;
     std::optional<std::chrono::seconds> retry_after;
   };
@@ -201,11 +193,12 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
     }
     const time_point now = boot_clock::now();
     for (const auto& r : results) {
-      if (r.answered) {
+      if (!r.error) {
         core.answered(r.stream, r.attempt, r.code, now, fraction(chance), r.retry_after);
-      } else {
-        core.failed(r.stream, r.attempt, now, fraction(chance));
+        continue;
       }
+      if (r.error == make_error_code(status::resource_limit)) lacks_memory();
+      core.failed(r.stream, r.attempt, now, fraction(chance));
     }
     core.pump(now);
     while (const auto p = core.next_post(now)) send(*p, now);
@@ -216,8 +209,12 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
 
   void send(const push_device::post& p, time_point now) {
     http::client* const to = client_of(p);
+    if (to == nullptr) return core.failed(p.stream, p.attempt, now, fraction(chance));
     auto body = arena.allocate(wire::push::size_of(p.what));
-    if (to == nullptr || !body) return core.failed(p.stream, p.attempt, now, fraction(chance));
+    if (!body) {
+      lacks_memory();
+      return core.failed(p.stream, p.attempt, now, fraction(chance));
+    }
     wire::push::write(body->span(), p.what);
     http::client_request r;
     r.path = key_material_path;
@@ -228,10 +225,17 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
       if (!self) return;
       {
         const std::lock_guard lock{self->results_mutex};
-        self->done.push_back({stream, attempt, !answer.error, answer.status, seconds_of(answer.retry_after)});
+        self->done.push_back({stream, attempt, answer.error, answer.status, seconds_of(answer.retry_after)});
       }
       self->schedule();
     });
+  }
+
+  /// Said once: an operator gives more, or fewer streams.
+  void lacks_memory() {
+    if (std::exchange(lacked_memory, true)) return;
+    log(net::log_level::warning,
+        fmt::format("{} octets of memory are too few for all posts: some wait (said once)", arena.limit()));
   }
 
   /// Each stream has connections of its own: a key manager that keeps one waiting does not keep others.
@@ -239,22 +243,25 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
     auto& entry = clients[p.stream];
     if (entry) return entry.get();
     const auto where = address_of(p);
-    http::client_options o;
-    o.uri = where.uri;
-    o.server = where.identity;
-    o.allow_insecure = options.allow_insecure;
-    o.tls = options.tls;
-    o.max_in_flight = options.core.sending.in_flight;
-    o.timeout = options.request_timeout;
-    o.max_reply = 16 * 1024;
     std::string why;
-    auto made = http::client::make(context, arena, std::move(o), &why);
+    auto made = http::client::make(context, arena, client_options_of(where), &why);
     if (!made) {
       log(net::log_level::error, fmt::format("cannot post keys of {} to '{}': {}", p.source, where.uri, why));
       return nullptr;
     }
     entry = std::move(*made);
     return entry.get();
+  }
+  [[nodiscard]] http::client_options client_options_of(const key_manager_address& where) const {
+    http::client_options o;
+    o.uri = where.uri;
+    o.server = where.identity;
+    o.allow_insecure = options.allow_insecure;
+    o.shared_tls = tls;
+    o.max_in_flight = options.core.sending.in_flight;
+    o.timeout = options.request_timeout;
+    o.max_reply = 16 * 1024;
+    return o;
   }
   [[nodiscard]] key_manager_address address_of(const push_device::post& p) const {
     for (const std::string_view uri : {p.source, p.destination}) {
@@ -300,6 +307,7 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
   asio::io_context& context;
   net::site& site;
   const device_options options;
+  std::shared_ptr<const net::tls_context> tls;  ///< from start() on, if the options have any
   const secret_arena arena;
   push_device core;
   wire::push::reader reader;
@@ -307,6 +315,7 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
   time_point armed_for = time_point::max();
   std::mt19937_64 chance;  ///< only spreads the times of repetitions
   bool added = true;
+  bool lacked_memory = false;
   bool stopped = false;
   std::atomic<bool> scheduled{false};
   std::mutex results_mutex;
@@ -324,17 +333,17 @@ device::~device() { stop(); }
 
 result<void> device::start(std::string* why) {
   const device_options& o = state_->options;
+  if (o.tls) {
+    auto read = net::tls_context::make(*o.tls, why);
+    if (!read) return read.error();
+    state_->tls = std::move(*read);
+  }
   for (const auto& [uri, where] : o.key_managers) {
-    const auto to = net::parse_address(where.uri, why);
-    if (!to) return to.error();
-    if (to->spoken != net::protocol::http) {
-      return net::fail(
-          why, "the key manager of " + uri + " is at '" + where.uri + "', which is not http:// or https://",
-          status::invalid_argument);
-    }
-    if (to->kind == net::scheme::tls && !o.tls) {
-      return net::fail(why, where.uri + " needs a certificate, and none is given", status::invalid_argument);
-    }
+    // as the first post would, in time for somebody to read what is wrong
+    std::string reason;
+    const auto made =
+        http::client::make(state_->context, state_->arena, state_->client_options_of(where), &reason);
+    if (!made) return net::fail(why, "the key manager of " + uri + ": " + reason, made.error());
   }
   state_->add_resources(why);
   if (!state_->added) return status::invalid_argument;

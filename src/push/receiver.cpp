@@ -11,6 +11,7 @@
 #include <mutex>
 #include <utility>
 
+#include "net/access.hpp"
 #include "net/address.hpp"
 #include "net/http/client.hpp"
 #include "push/paths.hpp"
@@ -92,11 +93,9 @@ struct receiver::state final : std::enable_shared_from_this<state> {
     }
     return found;
   }
-  /// A principal over TLS is `tls:<issuer>#<SAN URI>`.
+  /// A certificate's word only: users of this machine have identities, too.
   static bool is_from(std::string_view principal, std::string_view identity) noexcept {
-    const std::size_t at = principal.find('#');
-    return principal.starts_with("tls:") && at != std::string_view::npos &&
-           principal.substr(at + 1) == identity;
+    return principal.starts_with("tls:") && net::identity_of(principal) == identity;
   }
 
   static void say(http::answer to, unsigned code, status s) {

@@ -421,13 +421,7 @@ class reader {
 
     s.text("address", p.address);
     if (!p.address.empty()) {
-      if (const std::string wrong = wrong_with_address(p.address); !wrong.empty()) {
-        s.complain("address", wrong);
-      } else if (net::parse_address(p.address)->port == 0) {
-        s.complain("address", "port 0 cannot be dialled");
-      } else if (over_tls(p.address) && !config.site.tls) {
-        s.complain("address", fmt::format("'{}' {}", p.address, needs_tls));
-      }
+      may_dial(s, "address", p.address, config.site);
     } else if (!s.has("address") && !here.empty() && here < p.link.peer) {
       s.complain("address", fmt::format("is missing: '{}' sorts before '{}', so it is this site that dials",
                                         here, p.link.peer));
@@ -674,7 +668,10 @@ class reader {
     }
     o.allow_insecure = config.site.allow_insecure;
     o.tls = config.site.tls;
-    o.memory.allow_unlocked = config.site.memory.allow_unlocked;
+    // of each post a connection with 4 KiB for either direction, and half a KiB for the body and two keys
+    o.memory = {std::max(o.memory.bytes, o.core.max_streams * o.core.sending.in_flight *
+                                             static_cast<std::size_t>(8 * kib + 512)),
+                config.site.memory.allow_unlocked};
     s->done();
   }
 
@@ -686,12 +683,19 @@ class reader {
   static void http_address(section& s, std::string_view key, std::string& value,
                            const net::site_options& site) {
     s.text(key, value, presence::required);
-    if (value.empty()) return;
-    if (const std::string wrong = wrong_with_address(value); !wrong.empty()) return s.complain(key, wrong);
-    const auto address = net::parse_address(value);
-    if (address->spoken != net::protocol::http) return s.complain(key, "is not http:// or https://");
-    if (address->port == 0) s.complain(key, "port 0 cannot be reached");
-    if (over_tls(value) && !site.tls) s.complain(key, fmt::format("'{}' {}", value, needs_tls));
+    if (value.empty() || !may_dial(s, key, value, site)) return;
+    if (net::parse_address(value)->spoken != net::protocol::http)
+      s.complain(key, "is not http:// or https://");
+  }
+
+  /// Whether this site can connect to it; if not, that was said.
+  static bool may_dial(section& s, std::string_view key, const std::string& uri,
+                       const net::site_options& site) {
+    std::string wrong = wrong_with_address(uri);
+    if (wrong.empty() && net::parse_address(uri)->port == 0) wrong = "port 0 cannot be dialled";
+    if (wrong.empty() && over_tls(uri) && !site.tls) wrong = fmt::format("'{}' {}", uri, needs_tls);
+    if (!wrong.empty()) s.complain(key, wrong);
+    return wrong.empty();
   }
 
   key_source_settings seeded(section& s) {

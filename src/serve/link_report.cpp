@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "serve/json_member.hpp"
-#include "serve/printable.hpp"
+#include "wire/json_text.hpp"
 
 namespace qkd004::serve {
 
@@ -73,13 +73,15 @@ double link_history::rate(std::uint64_t report::*count) const {
 
 std::string to_json(const link_sample& sample) {
   const report& r = sample.counts;
-  std::string text = fmt::format("{{\"link\":{},\"ms\":{}", quoted(sample.link), sample.at.count());
+  std::string text =
+      fmt::format("{{\"link\":{},\"ms\":{}", wire::json_quoted(sample.link), sample.at.count());
   for (const auto& [name, member] : counts) text += fmt::format(",\"{}\":{}", name, r.*member);
   // no number of JSON says infinite
   for (const auto& [name, member] : fractions) {
     text += fmt::format(",\"{}\":{}", name, std::isfinite(r.*member) ? r.*member : 0.0);
   }
-  text += fmt::format(",\"stage\":\"{}\",\"failure\":{},\"duration\":{{", to_string(r.at), quoted(r.failure));
+  text += fmt::format(",\"stage\":\"{}\",\"failure\":{},\"duration\":{{", to_string(r.at),
+                      wire::json_quoted(r.failure));
   for (std::size_t i = 0; i < report::stages; ++i) {
     text +=
         fmt::format("{}\"{}\":[{}]", i == 0 ? "" : ",", stage_names.at(i), fmt::join(r.duration.at(i), ","));

@@ -10,7 +10,4 @@ namespace qkd004::serve {
 /// The text with control characters as \xHH: what another program sent must not move the cursor.
 [[nodiscard]] std::string printable(std::string_view text);
 
-/// The text as a string of JSON.
-[[nodiscard]] std::string quoted(std::string_view text);
-
 }  // namespace qkd004::serve

@@ -37,7 +37,7 @@ struct server_options {
 };
 
 /// Order of calls: `open_sources start stop conclude`. The destructor does not stop: the io_context may not run any more.
-/// Threads: those of the io_context; stop() and addresses() any.
+/// Threads: one at a time, which is the io_context's once that runs; addresses() any, after start().
 /// Lifetime: the io_context outlives the server.
 class server {
  public:

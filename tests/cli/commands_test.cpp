@@ -310,6 +310,12 @@ TEST_CASE("serve: checks its file and opens nothing when told so") {
   const auto bad = run({"serve", "--config", file, "--check"});
   CHECK(bad.code == 2);
   CHECK(has(bad.err, file + ":9:1: unknown key 'peer.source.colour'"));
+  test::write_file(file, "node = 'a'\nlisten = ['" + port.uri() +
+                             "']\n[[peer]]\nnode = 'b'\naddress = 'qkd004://127.0.0.1:1'\n[peer.source]\n"
+                             "kind = 'given'\n");
+  const auto given = run({"serve", "--config", file, "--check"});
+  CHECK(given.code == 2);
+  CHECK(has(given.err, "peer b: kind = \"given\" is for programs"));
 }
 
 TEST_CASE("serve: exits with 2 and names the file when the secret is missing or readable by others") {

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/two_sites.hpp"
 #include "qkd004/in_process.hpp"
 
 using namespace qkd004;
@@ -25,7 +26,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const open_connect_request a_to_b{"qkd://alice@A", "qkd://bob@B"};
+using testing::a_to_b;
 
 std::vector<std::byte> copy(const key_chunk& c) { return {c.bytes().begin(), c.bytes().end()}; }
 

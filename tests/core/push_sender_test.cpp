@@ -197,3 +197,19 @@ TEST_CASE("push sender: wants no more keys than can be under way soon") {
   while (f.sender.room() > 0) f.give(given++);
   CHECK(given == 16);
 }
+
+TEST_CASE("push sender: holds until it is restarted, and lives end meanwhile") {
+  fixture f;
+  for (std::uint64_t i = 0; i < 4; ++i) f.give(i, f.now + (i < 2 ? 1s : 10s));
+  const auto first = f.sender.next(f.now);
+  REQUIRE(first);
+  f.sender.failed(first->attempt, f.now, 0);
+  f.sender.hold();
+  CHECK(f.sender.next_deadline() == f.now + 1s);  // not the end of the pause
+  f.now += 1s;
+  CHECK(f.posts().empty());
+  CHECK(f.sender.settled_below() == 2);
+  CHECK(f.sender.expired() == 2);
+  f.sender.restart(2);
+  CHECK(f.posts().size() == 2);
+}

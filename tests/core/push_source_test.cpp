@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,12 +27,15 @@ key_stream_id id_of(unsigned char n) {
 
 /// An end of two with the test as its device and its key manager.
 struct end {
-  end(push_source_options::end which, std::uint64_t first)
+  using change = std::function<void(push_source_options&)>;
+
+  end(push_source_options::end which, std::uint64_t first, const change& changes)
       : source{[&] {
           push_source_options o{"qkd://a@A", "qkd://b@B", which, security_class::hardware};
           o.first_index = first;
           o.bounds = {16, 8};
           o.note = [this](std::string_view text) { notes.emplace_back(text); };
+          if (changes) changes(o);
           return o;
         }()} {}
 
@@ -76,8 +80,9 @@ struct end {
 };
 
 struct two_ends {
-  explicit two_ends(std::uint64_t first = 0)
-      : a{push_source_options::end::begins, first}, b{push_source_options::end::follows, first} {}
+  explicit two_ends(std::uint64_t first = 0, const end::change& changes = {})
+      : a{push_source_options::end::begins, first, changes},
+        b{push_source_options::end::follows, first, changes} {}
 
   void session(unsigned char n) {
     key_source_session s;
@@ -284,6 +289,96 @@ TEST_CASE("push source: takes no more than it may hold, but what fills a gap") {
   CHECK(w.a.take(17) == verdict::stored);
 }
 
+TEST_CASE("push source: without memory for a key there is no room, until one has left") {
+  two_ends w{0, [](push_source_options& o) {
+               o.bounds = {4'096, 8};
+               o.memory = secret_options{std::size_t{64} << 10};  // some thousand keys
+             }};
+  w.session(1);
+  w.open(id_of(9));
+  std::uint64_t next = 0;
+  while (w.a.take(next) == verdict::stored) REQUIRE(++next < 4'096);
+  CHECK(w.a.take(next) == verdict::no_room);
+  CHECK_FALSE(w.a.source.has_room());
+  int woken = 0;
+  w.a.source.on_call([&] { woken += 1; });
+  CHECK(w.a.handed_on().empty());
+  CHECK_FALSE(w.a.source.has_room());
+  CHECK(w.b.take(0) == verdict::stored);
+  w.talk();
+  woken = 0;
+  CHECK(w.a.handed_on() == indices{0});
+  CHECK(w.a.source.has_room());
+  CHECK(woken == 1);
+  CHECK(w.a.take(next) == verdict::stored);
+}
+
+TEST_CASE("push source: has no room before its device has said how large keys are") {
+  two_ends w;
+  w.session(1);
+  CHECK(w.a.call().open.stream.is_null());
+  w.a.reply(201, status::peer_not_connected, id_of(9));
+  w.talk();
+  CHECK(w.b.call().open.stream == id_of(9));
+  CHECK(w.b.take(0) == verdict::no_room);
+  CHECK_FALSE(w.b.source.has_room());
+  w.b.reply(201);
+  CHECK(w.b.source.has_room());
+  CHECK(w.b.take(0) == verdict::stored);
+}
+
+TEST_CASE("push source: a device that has no key just now loses none, and is asked again ever more seldom") {
+  for (const bool armed : {false, true}) {
+    CAPTURE(armed);
+    two_ends w;
+    w.session(1);
+    if (armed) {
+      w.open(id_of(9));
+      w.let_pass(5s);
+    } else {
+      CHECK(w.a.call().open.stream.is_null());
+      w.a.reply(201, status::peer_not_connected, id_of(9));
+    }
+    for (const auto pause : {100ms, 200ms, 400ms}) {
+      const auto c = w.a.call();
+      CHECK(c.what == push_call::kind::get_key);
+      CHECK(c.get.index == 0);
+      w.a.reply(500, status::insufficient_key);
+      CHECK(w.a.source.report().given_up == 0);
+      CHECK(w.a.source.next_deadline() == w.a.now + pause);
+      w.a.now += pause;
+    }
+  }
+}
+
+TEST_CASE(
+    "push source: a device that is asked for the next key, whatever it is, and says that it is gone, is "
+    "asked later") {
+  two_ends w;
+  w.session(1);
+  CHECK(w.a.call().open.stream.is_null());
+  w.a.reply(201, status::peer_not_connected, id_of(9));
+  CHECK(w.a.call().get.index == 0);
+  w.a.reply(400, status::insufficient_key);
+  CHECK_FALSE(w.a.call().get.index);
+  w.a.reply(400, status::insufficient_key);
+  CHECK_FALSE(w.a.source.next_call(w.a.now));
+  CHECK(w.a.source.next_deadline() == w.a.now + 100ms);
+}
+
+TEST_CASE("push source: a stream that a device opens without a name is none") {
+  two_ends w;
+  w.session(1);
+  for (const auto pause : {100ms, 200ms}) {
+    CHECK(w.a.call().what == push_call::kind::open_connect);
+    w.a.reply(201);
+    CHECK(w.a.source.stream().is_null());
+    CHECK_FALSE(w.a.source.next_call(w.a.now));
+    CHECK(w.a.source.next_deadline() == w.a.now + pause);
+    w.a.now += pause;
+  }
+}
+
 TEST_CASE("push source: a device that knows the stream no more ends it at both ends, and another follows") {
   two_ends w;
   w.session(1);
@@ -432,6 +527,30 @@ TEST_CASE("push source: asks for the stream's CLOSE in the end, and for nothing 
   CHECK_FALSE(w.a.source.next_call(w.a.now));
 }
 
+TEST_CASE("push source: a stream that is opened while it ends is closed") {
+  two_ends w;
+  w.session(1);
+  CHECK(w.a.call().open.stream.is_null());
+  w.a.reply(201, status::peer_not_connected, id_of(9));
+  w.talk();
+  CHECK(w.b.call().open.stream == id_of(9));
+  w.b.source.finish();
+  CHECK_FALSE(w.b.source.next_call(w.b.now));
+  w.b.reply(201);
+  const auto c = w.b.call();
+  CHECK(c.what == push_call::kind::close);
+  CHECK(c.close.stream == id_of(9));
+  w.b.reply(204);
+  CHECK_FALSE(w.b.source.next_call(w.b.now));
+
+  two_ends v;
+  v.session(1);
+  CHECK(v.a.call().open.stream.is_null());
+  v.a.source.finish();
+  v.a.reply(201, status::peer_not_connected, id_of(9));
+  CHECK(v.a.call().close.stream == id_of(9));
+}
+
 TEST_CASE("push standing: comes out as it went in, and nothing else is one") {
   push_standing s;
   s.generation = 3;
@@ -483,6 +602,27 @@ TEST_CASE("push source: what cannot be from the other end breaks the connection"
   CHECK_FALSE(said(s));
   s.generation = 2;
   CHECK_FALSE(said(s));
+}
+
+TEST_CASE("push source: what the other end has lost is remembered up to a bound") {
+  two_ends w;
+  w.session(1);
+  w.open(id_of(9));
+  push_standing s;
+  s.stream = id_of(9);
+  s.chunk = 32;
+  std::size_t runs = 0;
+  for (bool heard = true; heard;) {
+    s.lost.clear();
+    for (std::size_t i = 0; i < push_standing::most_ranges; ++i, s.resolved += 2)
+      s.lost.push_back({s.resolved, s.resolved + 1});
+    std::vector<std::byte> out;
+    encode(s, out);
+    heard = w.a.source.channel()->receive(out).has_value();
+    if (heard) runs += s.lost.size();
+    REQUIRE(runs < 100'000);
+  }
+  CHECK(runs > 60'000);  // many are nothing strange
 }
 
 TEST_CASE("push source: devices whose keys differ in size are found out") {

@@ -20,10 +20,12 @@
 #include <utility>
 #include <vector>
 
+#include "core/waiting_call.hpp"
 #include "qkd004/in_process.hpp"
 
 using namespace qkd004;
 using namespace std::chrono_literals;
+using test::waiting_call;
 
 namespace {
 
@@ -35,33 +37,6 @@ open_connect_request request_for(key_stream_id id = {}) {
   r.quality.timeout_ms = long_time_ms;
   return r;
 }
-
-/// A call on a thread of its own, and the moment from which on it has been waiting.
-class waiting_call {
- public:
-  template <class Call>
-  explicit waiting_call(Call ask)
-      : thread_{[this, ask] {
-          const waiting_hook hook{[this] {
-            if (!std::exchange(told_, true)) waits_.set_value();
-            return true;
-          }};
-          error_ = ask().error();
-          if (!std::exchange(told_, true)) waits_.set_value();
-        }} {
-    waits_.get_future().wait();
-  }
-  std::error_code end() {
-    thread_.join();
-    return error_;
-  }
-
- private:
-  bool told_ = false;
-  std::promise<void> waits_;
-  std::error_code error_;
-  std::thread thread_;
-};
 
 struct pair_of_streams {
   std::pair<client, client> clients = pair();

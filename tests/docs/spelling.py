@@ -16,7 +16,7 @@ sys.path.insert(0, HERE)
 import pages  # noqa: E402
 
 PLACES = ("CMakeLists.txt", "CONTRIBUTING.md", "Makefile", "README.md", ".ci", "benchmarks", "bindings", "capi", "cmake",
-          "docs", "examples", "include", "packaging", "src", "tests")
+          "docs", "examples", "include", "src", "tests")
 # "nempty" is the end of "\nempty"; names in recorded octets are no words
 IGNORED = "nempty"
 

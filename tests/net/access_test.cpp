@@ -19,7 +19,7 @@ struct question {
   bool allowed;
 };
 
-void ask(const access_table& table, const std::vector<question>& questions) {
+void answers(const access_table& table, const std::vector<question>& questions) {
   for (const question& q : questions) {
     CAPTURE(q.principal);
     CAPTURE(q.local);
@@ -40,20 +40,20 @@ TEST_CASE("access: finds what rows name in each kind of principal") {
 }
 
 TEST_CASE("access: keeps to a certificate's own URI, the own user and loopback when there are no rows") {
-  ask(access_table{{}, own}, {
-                                 {"tls:CN=ca#qkd://app@a", "qkd://app@a", "qkd://app@b", true},
-                                 {"tls:CN=ca#qkd://app@a", "qkd://app2@a", "qkd://app@a", false},
-                                 {"tls:CN=ca#qkd://app@a", "qkd://app@", "qkd://app@b", false},
-                                 {"tls:CN=ca#spki:00ff", "qkd://app@a", "qkd://app@b", false},
-                                 {"tls:CN=ca#", "", "qkd://app@b", false},
-                                 {"unix:uid:1000", "qkd://app@a", "qkd://app@b", true},
-                                 {"unix:uid:0", "qkd://app@a", "qkd://app@b", true},
-                                 {"unix:uid:1001", "qkd://app@a", "qkd://app@b", false},
-                                 {"unix:uid:10", "qkd://app@a", "qkd://app@b", false},
-                                 {"unix:uid:unknown", "qkd://app@a", "qkd://app@b", false},
-                                 {"anonymous", "qkd://app@a", "qkd://app@b", true},
-                                 {"", "", "", false},
-                             });
+  answers(access_table{{}, own}, {
+                                     {"tls:CN=ca#qkd://app@a", "qkd://app@a", "qkd://app@b", true},
+                                     {"tls:CN=ca#qkd://app@a", "qkd://app2@a", "qkd://app@a", false},
+                                     {"tls:CN=ca#qkd://app@a", "qkd://app@", "qkd://app@b", false},
+                                     {"tls:CN=ca#spki:00ff", "qkd://app@a", "qkd://app@b", false},
+                                     {"tls:CN=ca#", "", "qkd://app@b", false},
+                                     {"unix:uid:1000", "qkd://app@a", "qkd://app@b", true},
+                                     {"unix:uid:0", "qkd://app@a", "qkd://app@b", true},
+                                     {"unix:uid:1001", "qkd://app@a", "qkd://app@b", false},
+                                     {"unix:uid:10", "qkd://app@a", "qkd://app@b", false},
+                                     {"unix:uid:unknown", "qkd://app@a", "qkd://app@b", false},
+                                     {"anonymous", "qkd://app@a", "qkd://app@b", true},
+                                     {"", "", "", false},
+                                 });
 }
 
 TEST_CASE("access: lets only its rows decide when there are some") {
@@ -62,25 +62,25 @@ TEST_CASE("access: lets only its rows decide when there are some") {
                             {"spki:00ff", "*", "qkd://far@b"},
                             {"uid:33", "qkd://web@a", "*"}},
                            own};
-  ask(table, {
-                 {"tls:CN=ca#qkd://app@a", "qkd://app@a", "qkd://app@b", true},
-                 {"tls:CN=other#qkd://app@a", "qkd://app@a", "qkd://app@b", true},
-                 {"tls:CN=ca#qkd://app@a", "qkd://app@a", "qkd://app@c", false},
-                 {"tls:CN=ca#qkd://app@aa", "qkd://app@aa", "qkd://app@b", false},
-                 {"tls:CN=ca#qkd://tools/x", "qkd://tt@a", "qkd://any@b", true},
-                 {"tls:CN=ca#qkd://tools/x", "qkd://app@a", "qkd://any@b", false},
-                 {"tls:CN=ca#qkd://tool", "qkd://tt@a", "qkd://any@b", false},
-                 {"tls:CN=ca#spki:00ff", "qkd://app@a", "qkd://far@b", true},
-                 {"tls:CN=ca#spki:00fe", "qkd://app@a", "qkd://far@b", false},
-                 {"unix:uid:33", "qkd://web@a", "qkd://any@b", true},
-                 {"unix:uid:3", "qkd://web@a", "qkd://any@b", false},
-                 {"unix:uid:333", "qkd://web@a", "qkd://any@b", false},
-                 {"unix:uid:0", "qkd://web@a", "qkd://any@b", false},
-                 {"unix:uid:1000", "qkd://web@a", "qkd://any@b", false},
-                 {"anonymous", "qkd://app@a", "qkd://app@b", false},
-             });
-  ask(access_table{{{"anonymous"}}, own}, {{"anonymous", "qkd://app@a", "qkd://app@b", true},
-                                           {"unix:uid:1000", "qkd://app@a", "qkd://app@b", false}});
-  ask(access_table{{{"*"}}, own}, {{"anonymous", "qkd://app@a", "qkd://app@b", true},
-                                   {"tls:CN=ca#spki:00", "qkd://app@a", "qkd://app@b", true}});
+  answers(table, {
+                     {"tls:CN=ca#qkd://app@a", "qkd://app@a", "qkd://app@b", true},
+                     {"tls:CN=other#qkd://app@a", "qkd://app@a", "qkd://app@b", true},
+                     {"tls:CN=ca#qkd://app@a", "qkd://app@a", "qkd://app@c", false},
+                     {"tls:CN=ca#qkd://app@aa", "qkd://app@aa", "qkd://app@b", false},
+                     {"tls:CN=ca#qkd://tools/x", "qkd://tt@a", "qkd://any@b", true},
+                     {"tls:CN=ca#qkd://tools/x", "qkd://app@a", "qkd://any@b", false},
+                     {"tls:CN=ca#qkd://tool", "qkd://tt@a", "qkd://any@b", false},
+                     {"tls:CN=ca#spki:00ff", "qkd://app@a", "qkd://far@b", true},
+                     {"tls:CN=ca#spki:00fe", "qkd://app@a", "qkd://far@b", false},
+                     {"unix:uid:33", "qkd://web@a", "qkd://any@b", true},
+                     {"unix:uid:3", "qkd://web@a", "qkd://any@b", false},
+                     {"unix:uid:333", "qkd://web@a", "qkd://any@b", false},
+                     {"unix:uid:0", "qkd://web@a", "qkd://any@b", false},
+                     {"unix:uid:1000", "qkd://web@a", "qkd://any@b", false},
+                     {"anonymous", "qkd://app@a", "qkd://app@b", false},
+                 });
+  answers(access_table{{{"anonymous"}}, own}, {{"anonymous", "qkd://app@a", "qkd://app@b", true},
+                                               {"unix:uid:1000", "qkd://app@a", "qkd://app@b", false}});
+  answers(access_table{{{"*"}}, own}, {{"anonymous", "qkd://app@a", "qkd://app@b", true},
+                                       {"tls:CN=ca#spki:00", "qkd://app@a", "qkd://app@b", true}});
 }

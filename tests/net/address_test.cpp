@@ -20,6 +20,19 @@ TEST_CASE("address: reads host and port when they are there") {
   CHECK(v6->port == 0);
 }
 
+TEST_CASE("address: knows a number from a name, and how HTTP writes both") {
+  const auto v6 = *parse_address("http://[::1]:81");
+  CHECK(is_number(v6));
+  CHECK(authority_of(v6) == "[::1]:81");
+  const auto v4 = *parse_address("https://127.0.0.1");
+  CHECK(is_number(v4));
+  CHECK(authority_of(v4) == "127.0.0.1:443");
+  const auto name = *parse_address("http://localhost");
+  CHECK_FALSE(is_number(name));
+  CHECK(authority_of(name) == "localhost:80");
+  CHECK_FALSE(is_number(*parse_address("unix:/run/x")));
+}
+
 TEST_CASE("address: names what is wrong when it is no address of ours") {
   for (const char* const uri : {"",
                                 "127.0.0.1:4000",

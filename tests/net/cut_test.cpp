@@ -15,7 +15,7 @@ using namespace test;
 namespace {
 
 namespace extension = wire::extension;
-using key = std::vector<std::byte>;
+using key_octets = std::vector<std::byte>;
 
 template <class Encode, class Message>
 octets encoded(Encode encode, const Message& message) {
@@ -58,7 +58,7 @@ std::span<const std::byte> payload_of(const octets& frame) {
 struct said {
   status outcome = status::success;
   std::uint64_t first = 0;
-  std::vector<key> keys;
+  std::vector<key_octets> keys;
 };
 said read_answer(const octets& frame) {
   const auto payload = payload_of(frame);
@@ -218,7 +218,7 @@ TEST_CASE("cut: the same caller gets the same key again wherever the connection 
       ask_and_break(*sites.a, sites.alice, request, moments[index]);
       check_sums(*sites.a, opened.stream);
 
-      const key there = get_key(*sites.at_b, opened.stream, index);
+      const key_octets there = get_key(*sites.at_b, opened.stream, index);
       raw_tls again = greeted(*sites.a, sites.alice);
       const said once_more = read_answer(again.exchange(request));
       CHECK(once_more.outcome == status::success);
@@ -290,7 +290,7 @@ TEST_CASE("cut: another caller learns no more of a stream than of one that does 
   CHECK(after.acknowledged == 0);
   raw_tls alice = greeted(*sites.a, sites.alice);
   CHECK(read_answer(alice.exchange(get_key_frame(opened.stream, 0))).keys ==
-        std::vector<key>{get_key(*sites.at_b, opened.stream, 0)});
+        std::vector<key_octets>{get_key(*sites.at_b, opened.stream, 0)});
 }
 
 TEST_CASE("cut: a reader that resumed its stream fences off the connection that hangs") {  // R3
@@ -327,7 +327,7 @@ TEST_CASE("cut: a lost reply burns one key of a strict-once stream and is counte
       ask_and_break(*sites.a, sites.alice, request_for(how, opened, index), moments[index]);
       CHECK(burned() == before);
       raw_tls again = greeted(*sites.a, sites.alice);
-      const key there = get_key(*sites.at_b, opened.stream, index);  // R6
+      const key_octets there = get_key(*sites.at_b, opened.stream, index);  // R6
       const auto r = read_answer(again.exchange(get_keys_frame(opened.stream, opened.epoch, index)));
       if (is_served(moments[index])) {
         CHECK(r.outcome == status::index_not_available);
@@ -337,7 +337,7 @@ TEST_CASE("cut: a lost reply burns one key of a strict-once stream and is counte
                   .outcome == status::index_not_available);
         CHECK(burned() == before + 1);
       } else {
-        CHECK(r.keys == std::vector<key>{there});
+        CHECK(r.keys == std::vector<key_octets>{there});
         CHECK(burned() == before);
       }
       check_sums(*sites.a, opened.stream);
@@ -354,7 +354,7 @@ TEST_CASE("cut: gives our client every key once whichever octet the connection b
   REQUIRE(opened);
   const auto at_b = connect_to(sites.b->address());
   REQUIRE(open_connect(*at_b, opened->id()).outcome == status::success);
-  std::set<key> seen;
+  std::set<key_octets> seen;
   std::uint64_t index = 0;
   int cuts = 0;
   for (const auto way : {proxy::way::to_target, proxy::way::from_target}) {
@@ -366,7 +366,7 @@ TEST_CASE("cut: gives our client every key once whichever octet the connection b
         for (int attempt = 0; !got && attempt < 3; ++attempt) got = opened->next_key();
         REQUIRE_MESSAGE(got, got.error().message());
         REQUIRE(got->index == index);
-        const key here{got->key.span().begin(), got->key.span().end()};
+        const key_octets here{got->key.span().begin(), got->key.span().end()};
         REQUIRE(here == get_key(*at_b, opened->id(), index));
         REQUIRE(seen.insert(here).second);
       }
@@ -394,14 +394,14 @@ TEST_CASE("cut: loses and repeats no key when the connection between sites break
   const auto at_b = connect_to(b.address());
   const auto id = open_connect(*at_a).stream;
   open_connect(*at_b, id);
-  std::set<key> seen;
+  std::set<key_octets> seen;
   std::uint64_t index = 0;
   std::size_t cuts = 0;
   for (const auto way : {proxy::way::to_target, proxy::way::from_target}) {
     for (std::size_t octet = 0; octet < 130; octet += 13) {
       between.cut_after(way, octet);
       for (int more = 0; more < 40; ++more, ++index) {
-        const key here = get_key(*at_a, id, index);
+        const key_octets here = get_key(*at_a, id, index);
         REQUIRE(get_key(*at_b, id, index) == here);
         REQUIRE(seen.insert(here).second);
       }

@@ -7,7 +7,7 @@ namespace {
 
 const octets empty_hello{0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
-octets open_request() {
+octets open_connect_body() {
   return text0("qkd://app@a") + text0("qkd://app@b") + zeros(28) + text0("") + zeros(16);
 }
 
@@ -37,8 +37,8 @@ std::vector<sample> samples() {
       {"a length over the limit behind a good request",
        frame_of(0x08, zeros(16)) + octets{2, 1, 1, 8, 9, 0, 0, 0}, 1028, 1},
       {"OPEN_CONNECT without a body", frame_of(0x02)},
-      {"OPEN_CONNECT without its last octet", frame_of(0x02, without_last(open_request()))},
-      {"OPEN_CONNECT with an octet too many", frame_of(0x02, open_request() + zeros(1))},
+      {"OPEN_CONNECT without its last octet", frame_of(0x02, without_last(open_connect_body()))},
+      {"OPEN_CONNECT with an octet too many", frame_of(0x02, open_connect_body() + zeros(1))},
       {"OPEN_CONNECT without a NUL", frame_of(0x02, octets(300, 'x'))},
       {"GET_KEY without its last octet", frame_of(0x04, zeros(23))},
       {"GET_KEY with an octet too many", frame_of(0x04, zeros(25))},
@@ -51,7 +51,7 @@ std::vector<sample> samples() {
       {"HELLO without a body", frame_of(0x40)},
       {"HELLO twice", frame_of(0x40, empty_hello) + frame_of(0x40, empty_hello), 1028, 1},
       {"garbage behind HELLO", frame_of(0x40, empty_hello) + octets{9, 9, 9, 9, 9, 9, 9, 9, 9}, 1028, 1},
-      {"OPEN_CONNECT2 before HELLO", frame_of(0x42, open_request() + zeros(4))},
+      {"OPEN_CONNECT2 before HELLO", frame_of(0x42, open_connect_body() + zeros(4))},
       {"a message between key managers", frame_of(0x81, zeros(32)), 1026},
       {"a message between key managers behind a request",
        frame_of(0x08, zeros(16)) + hello_of_peer("b", "link"), 1026, 1},
@@ -124,7 +124,7 @@ TEST_CASE("malformed: goes on after a request whose content is refused") {
               frame_of(0x02, text0("qkd://" + std::string(5000, 'x')) + text0("b:b") + zeros(28) + text0("") +
                                  zeros(16)) +
               frame_of(0x04, zeros(20) + u32(2) + octets{1, 0}) +  // key_type other than 0
-              frame_of(0x02, open_request()));
+              frame_of(0x02, open_connect_body()));
   for (int i = 0; i < 3; ++i) {
     const auto refused = client.read();
     REQUIRE(refused);
@@ -146,7 +146,7 @@ TEST_CASE("malformed: leaves the site alive when clients hang up in the middle o
   const auto at_a = connect_to(sites.a->address());
   const auto stream = open_connect(*at_a).stream;
   const octets all = frame_of(0x40, empty_hello) + frame_of(0x04, id_octets(stream) + u32(500) + u32(0)) +
-                     frame_of(0x42, open_request() + zeros(4)) + frame_of(0x08, id_octets(stream));
+                     frame_of(0x42, open_connect_body() + zeros(4)) + frame_of(0x08, id_octets(stream));
   for (std::size_t length = 1; length < all.size(); length += 3) {
     raw_socket client{sites.a->address()};
     client.send(std::span{all}.first(length));

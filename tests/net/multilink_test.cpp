@@ -10,7 +10,7 @@ using namespace test;
 
 namespace {
 
-using key = std::vector<std::byte>;
+using key_octets = std::vector<std::byte>;
 
 /// Site "a" in the middle, and "b", "c" and "d", each reached through a proxy of its own.
 struct star {
@@ -60,9 +60,9 @@ struct star {
       REQUIRE(open(*at_there, there, id).outcome == status::success);
     }
     /// The next indices are there, equal at both ends, and their keys are nobody else's.
-    void read(int count, std::set<key>& seen) {
+    void read(int count, std::set<key_octets>& seen) {
       for (int n = 0; n < count; ++n, ++next) {
-        const key here = get_key(*at_a, id, next);
+        const key_octets here = get_key(*at_a, id, next);
         REQUIRE(get_key(*at_there, id, next) == here);
         REQUIRE(seen.insert(here).second);
       }
@@ -78,7 +78,7 @@ struct star {
   std::array<net::site_options, 3> options;
   std::array<std::optional<running_site>, 3> neighbours;
   std::optional<running_site> a;
-  std::set<key> seen;
+  std::set<key_octets> seen;
 };
 
 std::uint64_t lost(running_site& at) {

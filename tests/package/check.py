@@ -256,6 +256,42 @@ def test_pkg_config(place):
     expect(run([place.path("version")], LD_LIBRARY_PATH=library).strip() == place.version(), "another version")
 
 
+# One line of a program in each of the shapes: a call that needs a key manager, of a stream that there is not.
+COMPAT = {
+    "openssl-qkd": """#include <qkd_api.h>
+int main(void) { QKD_key_handle_t h; QKD_key_handle_set_random(&h); return QKD_close(&h) != QKD_RESULT_CONNECTION_FAILED; }
+""",
+    "hackathon": """#include <qkd_api.h>
+int main(void) { key_handle_t h = "nobody's"; return QKD_CLOSE(h) != NO_QKD_CONNECTION; }
+""",
+    "qursa": """#include <etsi004/api.h>
+int main(void) { unsigned char id[QKD_KSID_SIZE] = {1}; uint32_t s; return CLOSE(id, &s) != QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY; }
+""",
+}
+
+
+def test_compat(place):
+    """The libraries for programs that are there already, by pkg-config and by CMake, from a moved prefix."""
+    prefix = place.install("moved")
+    library = library_folder(prefix)
+    found = {os.path.basename(path)[len("qkd004-"):-len(".pc")] for path in glob.glob(f"{library}/pkgconfig/qkd004-*.pc")}
+    expect(found - {"core", "cxx"} == set(COMPAT), f"pkg-config has {found}")
+    # They ask for no environment: keys are simulated, and a line says so.
+    simulated = "QKD004_URI is not set: keys are simulated"
+    lists = "cmake_minimum_required(VERSION 3.23)\nproject(consumer C)\nfind_package(qkd004 CONFIG REQUIRED COMPONENTS capi)\n"
+    for family, program in COMPAT.items():
+        source, target = place.write(f"compat/{family}.c", program), family.replace("-", "_")
+        run(["cc", "-std=c11", source, *pkg_config(prefix, "--cflags", "--libs", f"qkd004-{family}"), "-o",
+             place.path(family)])
+        expect(simulated in run([place.path(family)], LD_LIBRARY_PATH=library), family)
+        lists += f"add_executable({target} {family}.c)\ntarget_link_libraries({target} PRIVATE qkd004::compat_{target})\n"
+    place.write("compat/CMakeLists.txt", lists)
+    place.configure(place.path("compat"), here(prefix))
+    run(["cmake", "--build", place.path("compat/build")])
+    for family in COMPAT:
+        expect(simulated in run([place.path("compat/build", family.replace("-", "_"))]), family)
+
+
 def test_linker_names(place):
     """-lqkd004 is the C interface, never the C++ library; and it asks the loader for libqkd004.so.0."""
     prefix = place.install("moved")

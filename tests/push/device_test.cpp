@@ -186,8 +186,42 @@ TEST_CASE(
 TEST_CASE("push device: other methods are 405, and heads and options are answered") {
   fixture f;
   test::raw_http raw{f.devices.at(0)};
-  raw.send(std::string{"DELETE "} + root + "close HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-  CHECK(raw.read("DELETE")->status == 405);
+  const auto ask = [&](const std::string& method, const char* call) {
+    raw.send(method + " " + root + call + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    return raw.read(method).value();
+  };
+  const auto deletion = ask("DELETE", "close");
+  CHECK(deletion.status == 405);
+  CHECK(deletion.fields.at("allow") == "PUT, OPTIONS");
+  CHECK(ask("GET", "open-connect").status == 405);
+  CHECK(ask("HEAD", "open-connect").status == 405);
+  CHECK(ask("HEAD", "get-key").status == 400);  // as GET: which stream?
+  const auto options = ask("OPTIONS", "get-key");
+  CHECK(options.status == 204);
+  CHECK(options.fields.at("allow") == "GET, HEAD, POST, OPTIONS");
+}
+
+TEST_CASE("push device: says as it starts which key manager it cannot post to") {
+  const auto refused = [](const std::string& uri, bool allow_insecure = false) {
+    running_site at{site_options_of("dev-a")};
+    push::device_options o;
+    o.allow_insecure = allow_insecure;
+    o.memory.allow_unlocked = true;
+    o.key_managers["qkd://a@dev-a"] = {uri, ""};
+    at.device.emplace(at.context, at.site, std::move(o));
+    std::string why;
+    const auto started = at.device->start(&why);
+    if (started) return std::string{};
+    CHECK(started.error() == make_error_code(status::invalid_argument));
+    CHECK(why.starts_with("the key manager of qkd://a@dev-a: "));
+    return why;
+  };
+  CHECK(refused("http://127.0.0.1:1").empty());
+  CHECK(refused("http://somewhere:1").empty());  // is looked up when there is something to post
+  CHECK(refused("http://192.0.2.1:1", true).empty());
+  CHECK(refused("http://192.0.2.1:1").find("needs allow_insecure") != std::string::npos);
+  CHECK(refused("https://127.0.0.1:1").find("needs a certificate") != std::string::npos);
+  CHECK(refused("qkd004://127.0.0.1:1").find("is not http:// or https://") != std::string::npos);
 }
 
 namespace {
@@ -295,4 +329,26 @@ TEST_CASE("push device: an answer of 4xx stops the stream, until GET_KEY") {
   CHECK(f.say("GET", "get-key", named(id)).status == 205);
   const auto bodies = sink.wait(10);
   CHECK(number_behind(bodies.front(), R"("index":)") < 8);  // nothing was passed over
+}
+
+TEST_CASE("push device: what there is no memory for is posted later, and that is said once") {
+  posted_to sink;
+  std::mutex mutex;
+  int said = 0;
+  push::device_options o;
+  o.key_managers["qkd://a@dev-a"] = {sink.address("http"), ""};
+  o.memory.bytes = std::size_t{32} << 10;  // for three or four connections, of eight
+  o.log = [&](net::log_level, std::string_view line) {
+    const std::lock_guard lock{mutex};
+    said += line.find("octets of memory are too few") != std::string_view::npos ? 1 : 0;
+  };
+  fixture f{o};
+  const std::string id = f.open();
+  const std::string text =
+      R"({"source":"qkd://a@dev-a","destination":"qkd://b@dev-b","qos":{},"key_stream_id":")" + id + "\"}";
+  CHECK(f.post("open-connect", text, 1).status == 201);
+  CHECK(f.say("GET", "get-key", named(id)).status == 205);
+  CHECK(sink.wait(20).size() >= 20);
+  const std::lock_guard lock{mutex};
+  CHECK(said == 1);
 }

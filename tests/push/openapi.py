@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI document of push mode is one, and says the truth about what devices and key managers ask and answer.
 
-    openapi.py <program qkd004> <src/push/openapi.json> <folder for a virtual environment>
+    openapi.py <program qkd004> <src/push/openapi.json> <virtual environment>
 
 Validates the document, and runs two devices and two key managers with a relay between each device and its key manager:
 every request and every answer is held against the document's schemas, and so are the answers to what is malformed. The
-environment and the judge are those of tests/http/openapi.py; 77, skipped, where they cannot be made.
+environment and the judge are those of tests/http/openapi.py; 77, skipped, where it is not there.
 
-    openapi.py --self-check <document> <folder>    shows that a wrong answer would be found
+    openapi.py --self-check <document> <environment>    shows that a wrong answer would be found
 """
 import http.client
 import http.server

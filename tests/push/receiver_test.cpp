@@ -2,8 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qkd004/push/receiver.hpp"
 
+#include <filesystem>
+#include <future>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "net/certificates.hpp"
@@ -29,7 +32,7 @@ std::string key(unsigned index, const char* octets, const char* stream = id_text
 
 /// A key manager whose device is the test, which says yes to everything.
 struct fixture {
-  explicit fixture(std::size_t most = 1'024) {
+  explicit fixture(std::size_t most = 1'024, std::chrono::milliseconds hold = 50ms) {
     auto d = site_options_of("device");
     d.self_link = true;
     device = std::make_unique<running_site>(std::move(d));
@@ -64,7 +67,7 @@ struct fixture {
     push::receiver_options r;
     r.links = {{"link", mine, device->address("http"), "", false}};
     r.memory.allow_unlocked = true;
-    r.hold = 50ms;
+    r.hold = hold;
     kms->receiver.emplace(kms->context, kms->site, std::move(r));
     REQUIRE(kms->receiver->start());
     kms->start();
@@ -186,6 +189,28 @@ TEST_CASE("push receiver: a key that there is no room for waits, and is asked fo
   CHECK(f.post(key(3, key_0)).status == 201);  // is there
 }
 
+TEST_CASE("push receiver: a key that waits for room is asked for as soon as there is some") {
+  fixture f{16, patience};
+  f.open();
+  for (unsigned i = 0; i < 16; ++i) CHECK(f.post(key(i, key_0)).status == 201);
+  auto late = std::async(std::launch::async, [&f] { return f.post(key(16, key_0)); });
+  const auto end = boot_clock::now() + patience;
+  while (f.mine->report().refused == 0 && boot_clock::now() < end) std::this_thread::yield();
+  const std::array<std::byte, 32> octets{};
+  push_key_material m;
+  m.key = octets;
+  CHECK(f.theirs->take(m, boot_clock::now()) == push_source::verdict::stored);
+  f.talk();
+  const secret_arena arena{{std::size_t{1} << 20, true}};
+  const auto block = f.mine->poll(arena, boot_clock::now());
+  REQUIRE(block);
+  CHECK(block->has_value());
+  const auto answer = late.get();
+  CHECK(answer.status == 503);
+  CHECK(answer.retry_after == "0");
+  CHECK(f.post(key(16, key_0)).status == 201);
+}
+
 // --- TLS ---
 
 namespace {
@@ -211,10 +236,14 @@ struct four_over_tls {
       o.key_managers["qkd://kms-a@device-a"] = {kms[n]->address("https"),
                                                 std::string{"qkd://"} + kms_names[n]};
       o.tls = ca.site(device_names[n]);
+      const net::tls_options files = *o.tls;
       o.memory.allow_unlocked = true;
       o.log = [this](net::log_level, std::string_view line) { log(line); };
       devices[n]->device.emplace(devices[n]->context, devices[n]->site, std::move(o));
       REQUIRE(devices[n]->device->start());
+      // read once, and not again with each stream
+      REQUIRE(std::filesystem::remove(files.certificate));
+      REQUIRE(std::filesystem::remove(files.key));
       devices[n]->start();
     }
     for (const std::size_t n : {0U, 1U}) {

@@ -44,6 +44,8 @@ TEST_CASE("config: a site is a device of push mode when it says so") {
   REQUIRE(plain.push);
   CHECK_FALSE(plain.push->strict_bodies);
   CHECK(plain.push->core.sending.in_flight == 8);
+  // connections, bodies and keys of as many streams as there may be
+  CHECK(plain.push->memory.bytes >= plain.push->core.max_streams * 8 * (8 * 1024 + 256 + 2 * 64));
   const auto all = good(
       device +
       "[push]\nstrict_bodies = true\nin_flight = 4\nmax_streams = 5\nfirst_pause_ms = 6\n"
@@ -53,6 +55,7 @@ TEST_CASE("config: a site is a device of push mode when it says so") {
   CHECK(all.push->strict_bodies);
   CHECK(all.push->core.sending.in_flight == 4);
   CHECK(all.push->core.max_streams == 5);
+  CHECK(all.push->memory.bytes == push::device_options{}.memory.bytes);
   CHECK(all.push->core.sending.first_pause == 6ms);
   CHECK(all.push->core.sending.longest_pause == 7ms);
   CHECK(all.push->request_timeout == 8ms);
@@ -96,6 +99,8 @@ TEST_CASE("config: says what is wrong with push mode") {
        "push.key_manager.address: is not http:// or https://"},
       {device + "[push]\n[[push.key_manager]]\nuri = 'a:b'\naddress = 'https://127.0.0.1:1'\n",
        "needs [tls]"},
+      {device + "[push]\n[[push.key_manager]]\nuri = 'a:b'\naddress = 'http://127.0.0.1:0'\n",
+       "push.key_manager.address: port 0 cannot be dialled"},
       {device + "[push]\nother = 1\n", "unknown key 'push.other'"},
       {kms, "peer.source.device: is missing"},
       {kms, "peer.source.source: is missing"},

@@ -39,8 +39,9 @@ struct device_options {
   bool strict_bodies = false;
   bool allow_insecure = false;  ///< plain HTTP off loopback
   std::optional<net::tls_options> tls;
-  secret_options memory{std::size_t{16}
-                        << 20};  ///< for keys on their way, and 64 KiB of a stream's connections
+  /// For keys on their way, and 64 KiB of a stream's connections: enough for 240 streams, 8 in flight of each. A stream
+  /// that finds no room waits.
+  secret_options memory{std::size_t{16} << 20};
   std::chrono::milliseconds request_timeout{30'000};  ///< for an answer to a key
   std::function<void(net::log_level, std::string_view)> log;
 };
@@ -63,7 +64,7 @@ class device {
   device(const device&) = delete;
   device& operator=(const device&) = delete;
 
-  /// Returns invalid_argument: an address of a key manager, or TLS that is missing for it.
+  /// Returns invalid_argument: an address of a key manager, or TLS that is missing for it; and errno of the files of TLS.
   [[nodiscard]] result<void> start(std::string* why = nullptr);
   /// Nothing more is answered or posted.
   void stop();

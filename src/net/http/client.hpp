@@ -17,12 +17,17 @@
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
+namespace qkd004::net {
+class tls_context;
+}
+
 namespace qkd004::net::http {
 
 struct client_options {
-  std::string uri;                 ///< `http://host:port` or `https://host:port`
-  bool allow_insecure = false;     ///< plain HTTP off loopback
-  std::optional<tls_options> tls;  ///< for `https:`, which needs it
+  std::string uri;                                ///< `http://host:port` or `https://host:port`
+  bool allow_insecure = false;                    ///< plain HTTP off loopback
+  std::optional<tls_options> tls;                 ///< for `https:`, which needs it
+  std::shared_ptr<const tls_context> shared_tls;  ///< in place of `tls`: of several clients
   std::string
       server;  ///< SAN URI that the server's certificate must have; empty: it must name the URI's host
   std::size_t max_in_flight = 8;   ///< requests on the way, each on a connection of its own that is kept

@@ -9,11 +9,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "net/application.hpp"
 #include "net/http/resources.hpp"
 #include "net/http/syntax.hpp"
+#include "net/in_order.hpp"
 #include "net/transport.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/net/http.hpp"
@@ -102,7 +102,7 @@ class server_connection final : public transport, public application, public det
   void send_ready();
   void pop();
   [[nodiscard]] std::string head_of(const response& r, const outstanding& o, bool is_stream) const;
-  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size() - first_; }
+  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size(); }
 
   site_core& core_;
   connection_id id_ = 0;        ///< of an application: once it has called the key manager
@@ -112,8 +112,7 @@ class server_connection final : public transport, public application, public det
   std::unique_ptr<chunked_body> chunks_;
   std::size_t chunks_taken_ = 0;  ///< octets behind the head that chunks_ has had
   std::uint64_t next_reply_ = 0;  ///< ticket of the oldest request that is outstanding
-  std::vector<outstanding> queue_;
-  std::size_t first_ = 0;  ///< in queue_; those before are done
+  in_order<outstanding> queue_;
   std::atomic<bool> is_over_{false};
   std::atomic<std::size_t> stream_unsent_{0};  ///< octets of a stream that wait for their reader
   std::atomic<std::size_t> stream_queued_{0};  ///< octets of events that wait for a turn
