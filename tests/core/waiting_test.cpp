@@ -492,9 +492,13 @@ TEST_CASE("key_stream: an answer that crosses a cancel is the call's") {
   std::optional<result<key_chunk>> got;
   std::thread reader{[&] { got.emplace(s.stream->next_key()); }};
   s.via->until_started(2);
-  s.via->before_cancel = [&] { s.via->answer(); };
+  std::atomic<bool> crossed{false};
+  s.via->before_cancel = [&] {
+    s.via->answer();
+    crossed = true;
+  };
   // until it is in the waiting room: before that there is nothing to cancel
-  while (s.via->before_cancel) s.stream->cancel();
+  while (!crossed) s.stream->cancel();
   reader.join();
   REQUIRE(got->has_value());
   CHECK(got->value().index == 0);
