@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,9 +183,15 @@ class service_process {
   [[nodiscard]] pid_t id() const noexcept { return id_; }
   void signal(int number) const { REQUIRE(::kill(id_, number) == 0); }
 
-  /// Its exit code, once it has ended by itself; the test's time limit is what bounds that.
+  /// Its exit code, once it has ended by itself.
   int exit_code() {
     int state = 0;
+    if (const int process = static_cast<int>(::syscall(SYS_pidfd_open, id_, 0)); process >= 0) {
+      const descriptor end{process};
+      pollfd ended{process, POLLIN, 0};
+      const bool in_time = ::poll(&ended, 1, static_cast<int>(patience.count())) == 1;
+      REQUIRE_MESSAGE(in_time, log());
+    }
     REQUIRE(::waitpid(id_, &state, 0) == id_);
     ended_ = true;
     return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);

@@ -308,6 +308,6 @@ TEST_CASE("push: the same keys at both key managers over TLS, each known by its 
 
 TEST_CASE("push: a device that is not the one it should be is not asked") {
   four_over_tls w{"qkd://device-c"};
-  CHECK(w.wait_line("the device at https://127.0.0.1"));
+  CHECK(w.wait_line("push: the device does not answer link=link device=https://127.0.0.1"));
   CHECK(w.ends[0]->stream().is_null());
 }
