@@ -240,7 +240,7 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
   void lacks_memory() {
     if (std::exchange(lacked_memory, true)) return;
     log(net::log_level::warning,
-        fmt::format("{} octets of memory are too few for all posts: some wait (said once)", arena.limit()));
+        net::log_line{"push: memory is too small for all posts, some wait"}.with("octets", arena.limit()));
   }
 
   /// Each stream has connections of its own: a key manager that keeps one waiting does not keep others.
