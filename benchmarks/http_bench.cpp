@@ -131,7 +131,6 @@ int main(int count, char** arguments) {
     tls.key = arguments[2];
     tls.authority = arguments[3];
     o.tls = tls;
-    // the stream is opened by TCP and read by whoever: for this, all are one
     o.listen.push_back("https://127.0.0.1:0");
   }
   asio::io_context context{1};

@@ -107,8 +107,9 @@ int qkd004_client_cancel(qkd004_client* client) {
 int qkd004_client_close(qkd004_client* client) {
   return guarded("qkd004_client_close", [&]() -> answer {
     const auto c = use(client);
-    c->calls.shut([&] { c->cancel_calls(); });
+    auto shut = c->calls.shut([&] { c->cancel_calls(); });
     end(client);
+    shut.keep();
     return 0;
   });
 }

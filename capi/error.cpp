@@ -42,6 +42,11 @@ int number_of(std::error_code e) noexcept {
   return same.category() == std::generic_category() && same.value() != 0 ? -same.value() : -EIO;
 }
 
+std::error_code error_of(int result) noexcept {
+  if (result > 0) return {result, status_category()};
+  return {-result, std::generic_category()};
+}
+
 int fail(const char* call, int result, std::string_view detail, const char* words) noexcept {
   thread_record* const record = record_of_this_thread();
   if (record == nullptr) return result;

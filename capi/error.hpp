@@ -14,6 +14,9 @@ namespace qkd004::capi {
 /// The number of an error: a status as it is, an errno as minus itself, -EIO for what has neither.
 [[nodiscard]] int number_of(std::error_code e) noexcept;
 
+/// What a callback of the application returned, which is not 0, as an error: a status, or minus an errno.
+[[nodiscard]] std::error_code error_of(int result) noexcept;
+
 /// What the body of a call returns: 0, or why not. Keeps no octet of key: `detail` is a name, a path, a reason.
 struct answer {
   answer(int number) noexcept : result{number} {}

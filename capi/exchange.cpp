@@ -179,8 +179,7 @@ class ops_exchange final : public exchange {
     r.key_size = c.key_buffer.size();
     const int failed = called_back([&] { return ops_.exchange(context_, &request, &r); }, -EIO);
     if (failed != 0) {
-      c.error = failed > 0 ? std::error_code{failed, status_category()}
-                           : std::error_code{-failed, std::generic_category()};
+      c.error = error_of(failed);
       return;
     }
     // text that is none

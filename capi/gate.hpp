@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "error.hpp"
 
@@ -58,15 +59,30 @@ class gate {
     frame frame_;
   };
 
+  /// The gate is shut while this lives, and open again afterwards: the object's end came to nothing.
+  class closure {
+   public:
+    explicit closure(gate& g) noexcept : gate_{&g} {}
+    closure(closure&& other) noexcept : gate_{std::exchange(other.gate_, nullptr)} {}
+    closure& operator=(closure&&) = delete;
+    ~closure() {
+      if (gate_ != nullptr) gate_->open();
+    }
+    /// For good: the object has ended.
+    void keep() noexcept { gate_ = nullptr; }
+
+   private:
+    gate* gate_;
+  };
+
   /// Lets nobody in any more, and calls `cancel` until all have left. Throws refusal: -ECANCELED if another thread is at
   /// it, -EDEADLK if this one is inside.
   template <class Cancel>
-  void shut(Cancel&& cancel) {
+  [[nodiscard]] closure shut(Cancel&& cancel) {
     refuse_deadlock();
     if (frame::inside(this)) throw refusal{-EDEADLK, "from a callback of the object itself"};
+    closure closed = let_nobody_in();
     std::unique_lock lock{mutex_};
-    if (shut_) throw refusal{-ECANCELED, "the object is being ended"};
-    shut_ = true;
     while (inside_ != 0) {
       lock.unlock();
       cancel();
@@ -74,12 +90,7 @@ class gate {
       // again: who was on the way to wait when it was called off waits now
       left_.wait_for(lock, std::chrono::milliseconds{1}, [this] { return inside_ == 0; });
     }
-  }
-
-  /// shut() came to nothing.
-  void open() {
-    const std::lock_guard lock{mutex_};
-    shut_ = false;
+    return closed;
   }
 
   [[nodiscard]] bool is_shut() {
@@ -94,6 +105,16 @@ class gate {
   [[nodiscard]] const domain& managers() const noexcept { return domain_; }
 
  private:
+  [[nodiscard]] closure let_nobody_in() {
+    const std::lock_guard lock{mutex_};
+    if (shut_) throw refusal{-ECANCELED, "the object is being ended"};
+    shut_ = true;
+    return closure{*this};
+  }
+  void open() noexcept {
+    const std::lock_guard lock{mutex_};
+    shut_ = false;
+  }
   void enter() {
     refuse_deadlock();
     const std::lock_guard lock{mutex_};

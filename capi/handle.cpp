@@ -83,6 +83,7 @@ struct handle_table::state {
   pid_t process = ::getpid();
   directory_entry* blocks = nullptr;
   bool wiped_on_fork = false;
+  bool short_uses = false;                    ///< can be had; settled before another thread can see the table
   std::vector<std::unique_ptr<slot[]>> made;  ///< what `blocks` shows
   slot* free = nullptr;
 };
@@ -98,6 +99,7 @@ handle_table::handle_table(handle_table* parent) : state_{std::make_unique<state
 #ifdef MADV_WIPEONFORK
   state_->wiped_on_fork = ::madvise(memory, directory_bytes, MADV_WIPEONFORK) == 0;
 #endif
+  state_->short_uses = state_->wiped_on_fork && register_barrier();
   // the one behind the last block: null in a child only
   state_->blocks[directory_size].store(&mark, std::memory_order_relaxed);
 }
@@ -116,9 +118,8 @@ handle_table& handle_table::of_this_process() {
     if (known != nullptr && !known->of_another_process()) return *known;
     auto* const made = new handle_table{known};
     if (current.compare_exchange_strong(known, made, std::memory_order_acq_rel)) {
-      const bool short_uses = made->state_->wiped_on_fork && register_barrier();
       // release: pairs with the acquire in short_use
-      directory.store(short_uses ? made->state_->blocks : nothing, std::memory_order_release);
+      directory.store(made->state_->short_uses ? made->state_->blocks : nothing, std::memory_order_release);
       return *made;
     }
     delete made;  // another thread was faster
@@ -185,7 +186,7 @@ std::shared_ptr<object> handle_table::end(handle_number h) noexcept {
     s->handle.store(0, std::memory_order_relaxed);
     ended = std::move(s->owner);
   }
-  if (directory.load(std::memory_order_relaxed) == state_->blocks) {
+  if (state_->short_uses) {
     // From here on a thread either is seen in the slot below, or sees that the handle is gone.
     membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     // acquire: pairs with the release where a record is made, and of each short use at its end

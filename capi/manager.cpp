@@ -137,8 +137,9 @@ int qkd004_manager_connect(qkd004_manager* manager, int site, const char* princi
 int qkd004_manager_close(qkd004_manager* manager) {
   return guarded("qkd004_manager_close", [&]() -> answer {
     const auto m = use(manager);
-    m->calls.shut([] {});
+    auto shut = m->calls.shut([] {});
     end(manager);
+    shut.keep();
     return 0;
   });
 }

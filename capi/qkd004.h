@@ -27,9 +27,10 @@
  *  7. Threads. Every function may be called from any thread, also on the same handle at the same time. Ending an object
  *     while another thread waits in a call on it is allowed: that call returns -ECANCELED, and the end waits for it.
  *  8. Callbacks must not throw or longjmp out: what a C++ one throws all the same is caught. They may make any call but
- *     these, which would wait for their own return and are -EDEADLK: ending the object that calls them; and, from a key
- *     source or a log, a call on the manager or server that has it, and on clients of that manager and their streams. An
- *     object that was made calls `destroy`, if there is one, as its last; one that was not, never.
+ *     these, which would wait for their own return and are -EDEADLK: ending the object that calls them, and
+ *     qkd004_prefetch() of that stream; and, from a key source or a log, a call on the manager or server that has it, and
+ *     on clients of that manager and their streams. An object that was made calls `destroy`, if there is one, as its last;
+ *     one that was not, never.
  *  9. fork. In the child every handle of the parent gives -EPERM: key must not be used at both sides of a fork. The child
  *     may make objects of its own.
  * 10. Nothing here is variadic, global or hidden: no call changes signal handlers, locale or the environment, and no
@@ -241,7 +242,8 @@ QKD004_API int qkd004_try_next_key(qkd004_stream *stream, uint8_t *key, size_t *
  */
 QKD004_API int qkd004_get_keys(qkd004_stream *stream, uint8_t *keys, size_t *size, uint64_t *first, size_t *count);
 
-/** Over a wire: up to `keys` keys are sent ahead of qkd004_next_key(). 0 stops it. See key_stream::prefetch(). */
+/** Over a wire: up to `keys` keys are sent ahead of qkd004_next_key(). 0 stops it. See key_stream::prefetch(). Waits for
+ *  the calls of other threads that are in the stream at this moment; those that come later wait for it. */
 QKD004_API int qkd004_prefetch(qkd004_stream *stream, uint32_t keys);
 
 /** Tells the key manager that every key returned so far is with the application: it destroys its copies (R5). Happens
@@ -257,9 +259,9 @@ QKD004_API int qkd004_stream_describe(qkd004_stream *stream, qkd004_key_stream_i
 /** Calls of this stream that wait at this moment return -ECANCELED. They consumed no key. */
 QKD004_API int qkd004_stream_cancel(qkd004_stream *stream);
 
-/** CLOSE. What this side has not read is destroyed, the other side reads on what it has (D16). Ends the handle, unless
- *  the key manager could not be asked (minus an errno, QKD004_TIMEOUT, PROTOCOL_ERROR, RESOURCE_LIMIT): then it may be
- *  called again. Any other status is the key manager's answer, and the handle has ended. */
+/** CLOSE. What this side has not read is destroyed, the other side reads on what it has (D16). Ends the handle when the
+ *  key manager has answered, whatever it says. Where it has not, it may be called again: after minus an errno always;
+ *  QKD004_TIMEOUT, PROTOCOL_ERROR and RESOURCE_LIMIT may be either, and -EBADF of the next call says that it had ended. */
 QKD004_API int qkd004_close(qkd004_stream *stream);
 
 /** Ends the handle and lets the stream live on, for a program that comes back with its id. */

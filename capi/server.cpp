@@ -31,8 +31,16 @@ class server_object final : public object {
 
 namespace {
 
-static_assert(static_cast<int>(net::log_level::debug) == QKD004_LOG_DEBUG);
-static_assert(static_cast<int>(net::log_level::error) == QKD004_LOG_ERROR);
+qkd004_log_level to_c(net::log_level level) noexcept {
+  switch (level) {
+    case net::log_level::debug: return QKD004_LOG_DEBUG;
+    case net::log_level::info:
+    case net::log_level::notice: return QKD004_LOG_INFO;
+    case net::log_level::warning: return QKD004_LOG_WARNING;
+    case net::log_level::error: break;
+  }
+  return QKD004_LOG_ERROR;
+}
 
 /// The key sources that the application gives; they are its again if no server comes about.
 class given_sources {
@@ -87,7 +95,7 @@ answer start(const qkd004_server_options* options, qkd004_server** server) {
       const frame in{managers.get()};
       const auto said = [&] {
         const std::string text{line};
-        return log(context, static_cast<qkd004_log_level>(level), text.c_str()), 0;
+        return log(context, to_c(level), text.c_str()), 0;
       };
       called_back(said, 0);
     };
@@ -111,9 +119,10 @@ answer address(qkd004_server* server, std::size_t number, buffer<char> uri) {
 
 answer stop(qkd004_server* server) {
   const auto s = use(server);
-  s->calls.shut([] {});
+  auto shut = s->calls.shut([] {});
   s->thread->stop();
   end(server);
+  shut.keep();
   return 0;
 }
 

@@ -24,12 +24,6 @@ namespace {
 /// The largest block, as of the sources of this library.
 constexpr std::size_t largest_block = std::size_t{1} << 20;
 
-/// A result of the application's as an error; 0 is none.
-std::error_code error_of(int result) noexcept {
-  if (result > 0) return {result, status_category()};
-  return {-result, std::generic_category()};
-}
-
 class ops_source final : public called_source {
  public:
   ops_source(const qkd004_source_ops& ops, void* context) : ops_{ops}, context_{context} {

@@ -76,15 +76,20 @@ answer open_connect(qkd004_client* client, const opening& o, qkd004_stream** str
 class stream_call {
  public:
   explicit stream_call(qkd004_stream* stream)
-      : object_{use(stream)}, visit_{object_->calls}, reads_{object_->reading} {}
+      : object_{use(stream)}, nested_{frame::inside(&object_->calls)}, visit_{object_->calls} {
+    if (nested_) return;  // the call around it has the lock
+    const std::lock_guard queue{object_->to_read};
+    reads_ = std::shared_lock{object_->reading};
+  }
 
   key_stream* operator->() noexcept { return &*object_->stream; }
   [[nodiscard]] std::size_t chunk() const noexcept { return object_->stream->quality().key_chunk_size; }
   [[nodiscard]] const stream_object& object() const noexcept { return *object_; }
 
  private:
-  std::shared_ptr<stream_object> object_;
-  gate::visit visit_;
+  const std::shared_ptr<stream_object> object_;
+  const bool nested_;  ///< in a callback of another call of the same stream
+  const gate::visit visit_;
   std::shared_lock<std::shared_mutex> reads_;
 };
 
@@ -143,34 +148,28 @@ struct key_call {
   qkd004_metadata* metadata;
 };
 
-result<key_chunk> take_chunk(stream_call& s, const key_call& k) {
+/// All of `described` but the key.
+result<std::uint64_t> take_into(stream_call& s, const key_call& k, std::span<std::byte> out,
+                                key_chunk& described) {
   switch (k.key) {
-    case key_call::which::at_index: return s->get_key(k.index);
-    case key_call::which::next: return s->next_key();
+    case key_call::which::at_index: return s->key_into(out, described, k.index);
+    case key_call::which::next:
+      return k.metadata == nullptr ? s->next_key_into(out) : s->key_into(out, described);
     case key_call::which::next_if_there: break;
   }
-  return s->try_next_key();
+  return s->try_key_into(out, described);
 }
 
 answer take(qkd004_stream* stream, buffer<std::uint8_t> key, const key_call& k) {
   stream_call s{stream};
   key.need(s.chunk());
   metadata_room room{k.metadata, s};
-  std::uint64_t index = 0;
-  if (k.key == key_call::which::next && k.metadata == nullptr) {
-    const auto taken = s->next_key_into(key.first(s.chunk()));
-    if (!taken) return taken.error();
-    index = *taken;
-  } else {
-    const auto taken = take_chunk(s, k);
-    if (!taken) return taken.error();
-    if (taken->bytes().size() != s.chunk()) return status::protocol_error;
-    std::memcpy(key.first(s.chunk()).data(), taken->bytes().data(), s.chunk());
-    room.put(taken->metadata, taken->vendor_metadata);
-    index = taken->index;
-  }
+  key_chunk described;
+  const auto taken = take_into(s, k, key.first(s.chunk()), described);
+  if (!taken) return taken.error();
+  room.put(described.metadata, described.vendor_metadata);
   key.filled(s.chunk());
-  if (k.index_to != nullptr) *k.index_to = index;
+  if (k.index_to != nullptr) *k.index_to = *taken;
   return 0;
 }
 
@@ -221,7 +220,9 @@ answer get_keys(qkd004_stream* stream, buffer<std::uint8_t> keys, std::uint64_t*
 
 answer prefetch(qkd004_stream* stream, std::uint32_t keys) {
   const auto s = use(stream);
+  if (frame::inside(&s->calls)) throw refusal{-EDEADLK, "from a callback of a call of the stream"};
   const gate::visit visit{s->calls};
+  const std::lock_guard queue{s->to_read};
   const std::lock_guard alone{s->reading};
   const auto done = s->stream->prefetch(keys);
   if (!done) return done.error();
@@ -252,32 +253,22 @@ answer describe(qkd004_stream* stream, qkd004_key_stream_id* id, qkd004_qos* qos
   return 0;
 }
 
-/// Whether CLOSE was answered: what the key manager said of the stream is final, and a transport that could not ask it
-/// says nothing of the stream.
-bool was_answered(std::error_code e) noexcept {
-  if (!e) return true;
-  if (e.category() != status_category()) return false;
-  const auto s = static_cast<status>(e.value());
-  return s != status::timeout && s != status::protocol_error && s != status::resource_limit;
-}
-
 answer close(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { s->stream->cancel(); });
+  auto shut = s->calls.shut([&] { s->stream->cancel(); });
   const auto closed = s->stream->close();
-  if (!was_answered(closed.error())) {
-    s->calls.open();
-    return closed.error();
-  }
+  if (!s->stream->has_left()) return closed.error();
   end(stream);
+  shut.keep();
   if (!closed) return closed.error();
   return 0;
 }
 
 answer detach(qkd004_stream* stream) {
   const auto s = use(stream);
-  s->calls.shut([&] { s->stream->cancel(); });
+  auto shut = s->calls.shut([&] { s->stream->cancel(); });
   end(stream);
+  shut.keep();
   s->stream->detach();
   return 0;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <utility>
@@ -21,6 +22,7 @@ class stream_object final : public object {
   std::atomic<bool> is_open{false};  ///< and known to its client: whether it is there
   bool vendor_metadata = false;
   gate calls;
+  std::mutex to_read;         ///< in front of `reading`: those who come after prefetch() wait behind it
   std::shared_mutex reading;  ///< prefetch() wants to be alone with the stream
 };
 

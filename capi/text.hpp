@@ -8,9 +8,6 @@
 
 namespace qkd004::capi {
 
-/// Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF (RFC 3629).
-[[nodiscard]] bool is_utf8(std::string_view text) noexcept;
-
 /// A string that has to be there. Throws refusal (invalid_argument): NULL, or not UTF-8.
 [[nodiscard]] std::string text(const char* s);
 

@@ -8,19 +8,43 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "buffer.hpp"
 #include "client.hpp"
 #include "guard.hpp"
-#include "interruptible.hpp"
 #include "object.hpp"
 #include "qkd004.h"
+#include "qkd004/exchange.hpp"
+#include "qkd004/waiting.hpp"
 #include "structure.hpp"
 #include "text.hpp"
 
 namespace qkd004::capi {
+
+/// For the calls of one session over an exchange that others use as well: those that wait can be called off together.
+class interruptible final : public exchange {
+ public:
+  explicit interruptible(std::shared_ptr<exchange> inner) : inner_{std::move(inner)} {}
+
+  void start(std::span<call* const> calls) override { inner_->start(calls); }
+  void wait(call& c) override {
+    waiting_room::waiter here{room_, this, *inner_};
+    call* const one = &c;
+    here.ask(std::span{&one, 1}, [] {});  // it was started
+  }
+  void cancel(call& c) noexcept override { inner_->cancel(c); }
+  [[nodiscard]] extensions supports() const override { return inner_->supports(); }
+
+  /// What waits at this moment.
+  void cancel_all() noexcept { room_.cancel(this, std::make_error_code(std::errc::operation_canceled)); }
+
+ private:
+  const std::shared_ptr<exchange> inner_;
+  waiting_room room_;
+};
 
 /// What a qkd004_v1_session stands for. The C++ session is made at the first QKD_OPEN, when all destinations are known.
 class v1_session_object final : public object {
@@ -102,8 +126,9 @@ answer get_key(qkd004_v1_session* session, const qkd004_v1_key_handle* handle, b
 
 answer session_close(qkd004_v1_session* session) {
   const auto s = use(session);
-  s->calls.shut([&] { s->way->cancel_all(); });
+  auto shut = s->calls.shut([&] { s->way->cancel_all(); });
   end(session);
+  shut.keep();
   return 0;
 }
 

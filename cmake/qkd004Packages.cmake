@@ -52,10 +52,14 @@ libqkd004-cxx.a), with files for CMake and pkg-config.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME qkd004-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_TOOLS_PACKAGE_CONTROL_EXTRA "${CMAKE_CURRENT_LIST_DIR}/debian/tools/postinst"
+  "${CMAKE_CURRENT_LIST_DIR}/debian/tools/prerm" "${CMAKE_CURRENT_LIST_DIR}/debian/tools/postrm")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_CONTROL_STRICT_PERMISSION TRUE)
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION
 "keys from quantum key distribution: key manager and command line
 The program qkd004: a key manager after ETSI GS QKD 004 V2.1.1, commands that
 open key streams and take keys, a demonstration with a simulated QKD link, and
-an examination of any server of the standard.")
+an examination of any server of the standard. As a service of systemd each site
+is an instance of qkd004@.service; none is started by this package.")
 
 include(CPack)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that includes point only down the layers.
 
-    doors (capi, bindings/python, src/cli) -> conformance | serve -> client (src/*) | push -> net | software
+    doors (capi, bindings/python, src/cli) -> conformance | serve -> client (src/*) | operations | push -> net | software
         -> wire | source | store -> core
 
 A room may include any room below it and itself, never a sibling (wire does not include store). Core headers
@@ -17,11 +17,11 @@ import re
 import sys
 import tempfile
 
-RANK = {"core": 0, "wire": 1, "source": 1, "software": 2, "store": 1, "net": 2, "client": 3, "push": 3,
+RANK = {"core": 0, "wire": 1, "source": 1, "software": 2, "store": 1, "net": 2, "client": 3, "operations": 3, "push": 3,
         "serve": 4, "conformance": 4, "cli": 5, "capi": 5, "python": 5}
 
 # Which folder is which room; the first that matches counts.
-ROOMS = [("include/qkd004/net/", "net"), ("include/qkd004/push/", "push"), ("src/push/", "push"),
+ROOMS = [("include/qkd004/net/", "net"), ("include/qkd004/push/", "push"), ("src/push/", "push"), ("src/operations/", "operations"),
          ("include/qkd004/", "core"), ("src/wire/", "wire"),
          ("src/source/", "source"), ("src/software/", "software"), ("src/store/", "store"),
          ("src/net/", "net"), ("src/serve/", "serve"), ("src/conformance/", "conformance"), ("src/cli/", "cli"), ("src/", "client"),
@@ -34,7 +34,7 @@ PACKAGES = [
     ("Asio", r"asio(/|\.hpp)", ["src/", "include/qkd004/net/", "include/qkd004/push/", "capi/", "bindings/python/"]),
     ("OpenSSL", r"openssl/", ["src/"]),
     ("fmt", r"fmt/", ["src/"]),
-    ("simdjson", r"simdjson", ["src/wire/", "src/conformance/"]),
+    ("simdjson", r"simdjson", ["src/wire/", "src/conformance/", "capi/text.cpp"]),
     ("CLI11", r"CLI/", ["src/cli/"]),
     ("toml++", r"toml(\+\+/|\.hpp)", ["src/serve/", "bindings/python/"]),
     ("pybind11", r"pybind11/", ["bindings/python/"]),
@@ -174,6 +174,7 @@ CLEAN = {
     "src/net/server.cpp": '#include "wire/frame.hpp"\n#include "qkd004/net/tcp.hpp"\n',
     "src/net/http/syntax.cpp": "#include <boost/beast/http.hpp>\n",
     "src/client.cpp": '#include "qkd004/net/tcp.hpp"\n',
+    "src/operations/page.cpp": '#include "wire/frame.hpp"\n#include "qkd004/net/tcp.hpp"\n',
     "src/conformance/probe.hpp": '#include "net/../wire/frame.hpp"\n',
     "src/cli/main.cpp": '#include <CLI/CLI.hpp>\n#include "net/../wire/frame.hpp"\n',
     "src/serve/config.cpp": "#include <toml++/toml.h>\n",

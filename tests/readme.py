@@ -21,6 +21,7 @@ import pages  # noqa: E402
 
 # Pages some kinds of blocks of which another test reads, and does what they say.
 READ_BY = {"docs/package.md": ("tests/package/check.py", {"sh", "cmake"}),
+           "docs/service.md": ("tests/package/check.py", {"ini"}),
            "bindings/python/README.md": ("tests/python/test_readme.py", {"python"}),
            "README.md": ("tests/python/test_readme.py", {"python"})}
 
@@ -72,6 +73,12 @@ def wrong_command(command, page, tree):
         if program[1:] not in setting:
             return f"{program} is not set on this page"
         program = setting[program[1:]]
+    if program == "pip" and ". .venv/bin/activate" not in page:
+        return "pip outside of a virtual environment: Debian refuses it"
+    if program == ".ci/packages":
+        for task in said[1:]:
+            if not re.search(rf"^  {task}\)", tree.read(program), re.M):
+                return f"{program} does not know {task}"
     if program == "make":
         for target in (word for word in said[1:] if re.fullmatch(r"[a-z]+", word)):
             if not re.search(rf"^{target}:", tree.read("Makefile"), re.M):
@@ -229,7 +236,7 @@ class Pretended(Tree):
     def __init__(self, **files):
         self.files = {"Makefile": "demo:\n", "CMakePresets.json": '{"configurePresets":[{"name":"dev"}]}',
                       "tests/CMakeLists.txt": "core\n", "examples/CMakeLists.txt": "CONFIGURE_DEPENDS *.cpp)", "examples/c/a.c": "", "examples/a.cpp": "// c\nint x;\n",
-                      "tests/model/check.py": "--trail", "src/a.md": "# A `b` c\n", "tests/package/check.py": '"docs/package.md"'} | files
+                      "tests/model/check.py": "--trail", ".ci/packages": "  demo) x ;;", "src/a.md": "# A `b` c\n", "tests/package/check.py": '"docs/package.md"'} | files
 
     def exists(self, name):
         return name in self.files or any(file.startswith(name + "/") for file in self.files)
@@ -259,11 +266,13 @@ def self_check():
                  "```console\n$ make demo\n$ ctest --preset dev -L core\n$ tests/model/check.py --trail\n```",
                  "```{literalinclude} ../examples/a.cpp\n:language: cpp\n```", "```{toctree}\na\n```",
                  "<!-- file: a.toml -->\n```toml\nx = 1\n```\n```console\n$ qkd004 serve --config a.toml\n```",
-                 "```{eval-rst}\n.. autoclass:: a.B\n   :members:\n```", ":::{note}\nwords\n:::\n\nwords", "- a\n\n  more of a\n\n    still a", "```console\n$ E=build/dev/tests/model/x\n$ $E --trail\n```"):
+                 "```{eval-rst}\n.. autoclass:: a.B\n   :members:\n```", ":::{note}\nwords\n:::\n\nwords", "- a\n\n  more of a\n\n    still a", "```console\n$ E=build/dev/tests/model/x\n$ $E --trail\n```",
+                 "```console\n$ .ci/packages demo\n$ python3 -m venv .venv && . .venv/bin/activate\n$ pip install .\n```"):
         assert wrong(page) == [], (page, wrong(page))
     for page in ("```cpp\nint y;\n```", "```\nx\n```", "```sh\nx\n```", "words\n\n    code", "- a\n\n      code", "```text\nx",
                  "```console\nout\n```", "```console\n$ make tea\n```", "```console\n$ make demo\nout\n```",
-                 "```console\n$ cmake --preset tea\n```", "```console\n$ ctest -L tea\n```",
+                 "```console\n$ cmake --preset tea\n```", "```console\n$ .ci/packages tea\n```", "```console\n$ pip install .\n```",
+                 "```console\n$ ctest -L tea\n```",
                  "```console\n$ tests/model/check.py --tea\n```", "```console\n$ tests/tea.py\n```",
                  "```console\n$ qkd004 'unfinished\n```", "```console\n$ $E x\n```",
                  "```console\n$ cmake --build --preset dev --target example_tea\n```",

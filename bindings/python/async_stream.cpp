@@ -25,91 +25,54 @@ using std::chrono::milliseconds;
 /// The Python callable that a call ends in: done(value, exception). It is called from drive(), once.
 class completion {
  public:
-  explicit completion(py::object f) : f_{new py::object{std::move(f)}, forget} {}
+  explicit completion(py::object f) : f_{std::move(f)} {}
 
+  /// Ends the call with what `make_value` returns, or with what it raises.
   /// Requires: the GIL.
-  void succeed(const py::object& value) const noexcept { tell(value, py::none()); }
-  void fail_with(const py::object& exception) const noexcept { tell(py::none(), exception); }
-  void fail(std::error_code why) const noexcept {
+  template <class MakeValue>
+  void end(MakeValue&& make_value) const noexcept {
+    py::object value = py::none();
+    py::object exception = py::none();
     try {
-      raise(why);
-    } catch (py::error_already_set& error) {
-      fail_with(error.value());
-    } catch (...) {  // no memory for an exception
-    }
-  }
-
- private:
-  void tell(const py::object& value, const py::object& exception) const noexcept {
-    try {
-      (*f_)(value, exception);
+      try {
+        value = make_value();
+      } catch (py::error_already_set& error) {
+        exception = error.value();
+      } catch (const std::bad_alloc&) {
+        exception = py::handle{PyExc_MemoryError}();
+      } catch (const std::exception& error) {
+        exception = py::handle{PyExc_RuntimeError}(error.what());
+      }
+      f_(value, exception);
     } catch (py::error_already_set& error) {
       error.discard_as_unraisable("qkd004.aio");
     } catch (...) {  // no memory
     }
   }
-  static void forget(py::object* f) {
-    const gil_held held;
-    if (!held) (void)f->release();
-    delete f;
-  }
-
-  std::shared_ptr<py::object> f_;
-};
-
-/// Places for keys from before a call until its end; what no key was put into is given back.
-class booking {
- public:
-  explicit booking(key_memory::place p) : place_{p} {
-    if (p.at == nullptr) raise(status::resource_limit, "no locked memory for another key");
-  }
-  booking(booking&& other) noexcept : place_{std::exchange(other.place_, {})}, used_{other.used_} {}
-  booking& operator=(booking&&) = delete;
-  ~booking() {
-    if (place_.at == nullptr) return;
-    const gil_held held;
-    if (!held) return;
-    for (std::size_t i = used_; i < place_.count; ++i) key_memory::give(place_.in, at(i));
-  }
-
-  [[nodiscard]] std::size_t count() const noexcept { return place_.count; }
-
   /// Requires: the GIL.
-  [[nodiscard]] py::object key(std::span<const std::byte> octets, const key_label& label) {
-    std::byte* const to = at(used_++);
-    std::memcpy(to, octets.data(), octets.size());
-    PyObject* const made = make_key(place_.in, to, label);
-    if (made == nullptr) throw py::error_already_set{};
-    return py::reinterpret_steal<py::object>(made);
+  void fail(std::error_code why) const noexcept {
+    end([&]() -> py::object { raise(why); });
   }
 
  private:
-  [[nodiscard]] std::byte* at(std::size_t i) const noexcept {
-    return place_.at + i * place_.in->owner().chunk_size();
-  }
-  key_memory::place place_;
-  std::size_t used_ = 0;
+  shared_callable f_;
 };
 
 /// Threads: that of the event loop.
 class async_way : public std::enable_shared_from_this<async_way> {
  public:
   async_way(std::shared_ptr<exchange> via, secret_arena arena)
-      : arena_{std::move(arena)}, client_{std::make_unique<async_client>(std::move(via), arena_)} {}
+      : arena_{std::move(arena)}, client_{new async_client{std::move(via), arena_}} {}
   async_way(const async_way&) = delete;
   async_way& operator=(const async_way&) = delete;
   ~async_way() {
-    if (forked()) {
-      (void)client_.release();
-      return;
-    }
-    const gil_released released;
-    client_.reset();
+    if (forked()) (void)client_.release();
   }
 
   [[nodiscard]] bool forked() const noexcept { return generation_ != fork_generation(); }
   [[nodiscard]] async_client& use() const {
     if (forked()) raise_closed("the client is the parent's: connect again after fork()");
+    if (!client_) raise_closed("the client was closed");
     return *client_;
   }
   [[nodiscard]] const secret_arena& arena() const noexcept { return arena_; }
@@ -132,9 +95,14 @@ class async_way : public std::enable_shared_from_this<async_way> {
     c.cancel(id);
   }
 
+  /// Ends every call, those of streams as well, before it returns.
+  void close() {
+    if (!forked()) client_.reset();
+  }
+
  private:
   const secret_arena arena_;
-  std::unique_ptr<async_client> client_;
+  outside_ptr<async_client> client_;  ///< null once it was closed
   const unsigned generation_ = fork_generation();
 };
 
@@ -144,8 +112,14 @@ auto without_value(const py::object& done) {
     const gil_held held;
     if (!held) return;
     if (!r) return to.fail(r.error());
-    to.succeed(py::none());
+    to.end([] { return py::none(); });
   };
+}
+
+/// A key where the booking has room for it.
+py::object key(booking& place, std::span<const std::byte> octets, const key_label& label) {
+  std::memcpy(place.room().data(), octets.data(), octets.size());
+  return place.key(label);
 }
 
 /// Threads: that of the event loop.
@@ -153,7 +127,7 @@ class async_stream {
  public:
   async_stream(std::shared_ptr<async_way> way, async_key_stream&& stream)
       : way_{std::move(way)},
-        stream_{std::make_unique<async_key_stream>(std::move(stream))},
+        stream_{new async_key_stream{std::move(stream)}},
         id_{to_python(stream_->id())},
         quality_{to_python(stream_->quality())},
         memory_{key_memory::make(way_->arena(), stream_->quality().key_chunk_size, id_.ptr())} {}
@@ -165,8 +139,6 @@ class async_stream {
       return;
     }
     memory_->let_go();
-    const gil_released released;
-    stream_.reset();
   }
 
   [[nodiscard]] const py::object& id() const noexcept { return id_; }
@@ -187,13 +159,11 @@ class async_stream {
       const gil_held held;
       if (!held) return;
       if (!r) return to.fail(r.error());
-      try {
+      to.end([&] {
         py::object vendor;
-        if (!r->vendor_metadata.empty()) vendor = py::str(r->vendor_metadata);
-        to.succeed(place->key(r->bytes(), {r->index, r->metadata, vendor.ptr()}));
-      } catch (py::error_already_set& error) {
-        error.discard_as_unraisable("qkd004.aio");
-      }
+        if (!r->vendor_metadata.empty()) vendor = py::bytes(r->vendor_metadata);
+        return key(*place, r->bytes(), {r->index, r->metadata, vendor.ptr()});
+      });
     };
     return start([&](async_key_stream& s) {
       if (wanted) return s.get_key(*wanted, std::move(ended));
@@ -208,14 +178,12 @@ class async_stream {
       const gil_held held;
       if (!held) return;
       if (!r) return to.fail(r.error());
-      try {
+      to.end([&] {
         py::list keys;
         for (std::size_t i = 0; i < r->count; ++i)
-          keys.append(place->key(r->bytes(i), {r->first + i, {}, nullptr}));
-        to.succeed(keys);
-      } catch (py::error_already_set& error) {
-        error.discard_as_unraisable("qkd004.aio");
-      }
+          keys.append(key(*place, r->bytes(i), {r->first + i, {}, nullptr}));
+        return keys;
+      });
     };
     place.reset();
     return start([&](async_key_stream& s) { return s.next_keys(fit, std::move(ended)); });
@@ -253,7 +221,7 @@ class async_stream {
   }
 
   const std::shared_ptr<async_way> way_;
-  std::unique_ptr<async_key_stream> stream_;
+  outside_ptr<async_key_stream> stream_;
   const py::object id_;
   const py::object quality_;
   key_memory* const memory_;
@@ -269,13 +237,15 @@ async_call_id open_connect(const std::shared_ptr<async_way>& way, py::handle sou
     if (!r) return to.fail(r.error());
     const auto alive = way.lock();
     if (!alive) return to.fail(std::make_error_code(std::errc::operation_canceled));
-    try {
-      if (r->outcome() == status::qos_not_met) return to.fail_with(qos_not_met(r->quality()));
+    to.end([&]() -> py::object {
+      if (r->outcome() == status::qos_not_met) {
+        const py::object exception = qos_not_met(r->quality());
+        PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
+        throw py::error_already_set{};
+      }
       if (described) r->want_vendor_metadata();
-      to.succeed(py::cast(std::make_shared<async_stream>(alive, std::move(*r))));
-    } catch (py::error_already_set& error) {
-      error.discard_as_unraisable("qkd004.aio");
-    }
+      return py::cast(std::make_shared<async_stream>(alive, std::move(*r)));
+    });
   };
   async_client& c = way->use();
   const gil_released released;
@@ -290,6 +260,7 @@ void add_async(py::module_& m) {
       .def("descriptor", &async_way::descriptor, "What to watch for input; -1: nothing.")
       .def("drive", &async_way::drive, "Does what is ready; returns the seconds until it is due again.")
       .def("cancel", &async_way::cancel, "One call, by its number.")
+      .def("close", &async_way::close, "Ends every call.")
       .def("open_connect", &open_connect, "Returns the number of the call.");
   py::class_<async_stream, std::shared_ptr<async_stream>>(m, "AsyncStream",
                                                           "A key stream, for an event loop.")

@@ -28,31 +28,29 @@ secret_options memory_of(std::size_t bytes, bool allow_unlocked) { return {bytes
 template <class Work>
 auto ask(const client_way& way, Work&& work) {
   client& c = way.use();
-  blocking_call call;
-  auto r = [&] {
-    const gil_released released;
-    return work(c);
-  }();
-  if (!r && way.closed() && !call.interrupted()) raise_closed("the client was closed while this call waited");
-  if (!r || call.interrupted()) call.failed(r.error());
-  return std::move(*r);
+  return wait_for([&] { return work(c); },
+                  [&](std::error_code error) {
+                    if (way.closed()) raise_closed("the client was closed while this call waited");
+                    raise(error);
+                  });
 }
 
 py::object open_connect(const client_way& way, py::handle source, py::handle destination, py::handle quality,
                         const py::object& id, const py::dict& more) {
   const open_connect_request request = request_from(source, destination, quality, id, more);
+  const bool described = more["vendor_metadata"].cast<bool>();
   key_ring* ring = nullptr;
-  key_stream opened = ask(way, [&](client& c) {
+  auto opened = ask(way, [&](client& c) -> result<outside_ptr<key_stream>> {
     auto r = c.open_connect(request);
-    if (r) ring = r->ring();
-    return r;
+    if (!r) return r.error();
+    ring = r->ring();
+    return outside_ptr<key_stream>{new key_stream{std::move(*r)}};
   });
-  if (opened.outcome() == status::qos_not_met) {
-    const py::object exception = qos_not_met(opened.quality());
+  if (opened->outcome() == status::qos_not_met) {
+    const py::object exception = qos_not_met(opened->quality());
     PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
     throw py::error_already_set{};
   }
-  const bool described = more["vendor_metadata"].cast<bool>();
   return make_stream(std::move(opened), ring, way.arena(),
                      described ? vendor_members::wanted : vendor_members::not_wanted);
 }
@@ -88,13 +86,9 @@ way_to connect_to(const py::object& to, const py::dict& options) {
     o.server = text(tls.attr("server"), "TLS.server");
   }
   std::string why;
-  blocking_call call;
-  auto r = [&] {
-    const gil_released released;
-    return net::connect(uri, arena, o, &why);
-  }();
-  if (!r) call.failed(r.error(), why);
-  return {std::move(*r), arena};
+  return {wait_for([&] { return net::connect(uri, arena, o, &why); },
+                   [&](std::error_code error) { raise(error, why); }),
+          arena};
 }
 
 std::pair<way_to, way_to> ways_of_pair(const py::dict& options) {
@@ -109,22 +103,20 @@ std::pair<way_to, way_to> ways_of_pair(const py::dict& options) {
     o.first_source = key_source_of(first);
     o.second_source = key_source_of(second);
   }
-  blocking_call call;
-  auto r = [&]() -> result<std::pair<way_to, way_to>> {
-    const gil_released released;
-    try {
-      const auto link = std::make_shared<in_process_link>(std::move(o));
-      const auto way = [&link](std::size_t site) {
-        return way_to{std::make_shared<in_process_exchange>(link, site, std::string{anonymous_principal}),
-                      link->arena(site)};
-      };
-      return std::pair{way(0), way(1)};
-    } catch (const std::system_error& error) {
-      return error.code();
-    }
-  }();
-  if (!r) call.failed(r.error(), "a pair of sites cannot be made: " + r.error().message());
-  return std::move(*r);
+  return wait_for(
+      [&]() -> result<std::pair<way_to, way_to>> {
+        try {
+          const auto link = std::make_shared<in_process_link>(std::move(o));
+          const auto way = [&link](std::size_t site) {
+            return way_to{std::make_shared<in_process_exchange>(link, site, std::string{anonymous_principal}),
+                          link->arena(site)};
+          };
+          return std::pair{way(0), way(1)};
+        } catch (const std::system_error& error) {
+          return error.code();
+        }
+      },
+      [](std::error_code error) { raise(error, "a pair of sites cannot be made: " + error.message()); });
 }
 
 open_connect_request request_from(py::handle source, py::handle destination, py::handle quality,
@@ -144,19 +136,13 @@ py::object qos_not_met(const qos& counter_proposal) {
                                                    to_python(counter_proposal));
 }
 
-client_way::~client_way() {
+void client_way::close() {
   if (generation_ != fork_generation()) {
-    (void)client_.release();  // the parent's: its locks may be held for ever
+    closed_ = true;
     return;
   }
-  // a site that goes with it stops its key source, which may be Python's
-  const gil_released released;
-  client_.reset();
-}
-
-void client_way::close() {
+  const blocking_call call;  // for the check: to cancel takes the lock that a key source is called under
   closed_ = true;
-  if (generation_ != fork_generation()) return;
   const gil_released released;
   client_->cancel();
 }

@@ -16,13 +16,15 @@ namespace qkd004::python {
 /// Threads: any. Lifetime: streams of it outlive it.
 class client_way {
  public:
-  client_way(client c, secret_arena arena)
-      : client_{std::make_unique<client>(std::move(c))}, arena_{std::move(arena)} {}
-  ~client_way();
+  client_way(client c, secret_arena arena) : client_{new client{std::move(c)}}, arena_{std::move(arena)} {}
+  ~client_way() {
+    if (generation_ != fork_generation())
+      (void)client_.release();  // the parent's: its locks may be held for ever
+  }
   client_way(const client_way&) = delete;
   client_way& operator=(const client_way&) = delete;
 
-  /// Ends the calls that wait, and refuses others.
+  /// Ends the calls that wait, and refuses others. Raises InvalidArgument inside a callback.
   void close();
   [[nodiscard]] bool closed() const noexcept { return closed_; }
 
@@ -31,7 +33,7 @@ class client_way {
   [[nodiscard]] const secret_arena& arena() const noexcept { return arena_; }
 
  private:
-  std::unique_ptr<client> client_;
+  outside_ptr<client> client_;  ///< a site that goes with it stops its key source, which may be Python's
   secret_arena arena_;
   bool closed_ = false;
   const unsigned generation_ = fork_generation();

@@ -18,7 +18,8 @@ unsigned generation = 0;
 thread_local PyObject* left_behind = nullptr;
 thread_local bool by_signal = false;  ///< and not by a callback
 thread_local unsigned calls_of_this_thread = 0;
-thread_local bool in_key_source = false;
+thread_local bool in_callback = false;
+thread_local std::uint32_t metadata_needed = 0;
 
 PyObject* take_exception() noexcept {
   PyObject* type = nullptr;
@@ -83,6 +84,28 @@ gil_held::gil_held() noexcept {
   }
 }
 
+void on_another_thread(std::function<void()> work) noexcept {
+  const gil_held held;
+  if (!held) return;  // the process ends, and with it what the work is about
+  const py::error_scope kept;
+  try {
+    const py::cpp_function run{[work = std::move(work)] {
+      const gil_released released;
+      work();
+    }};
+    from_module("threading", "Thread")(py::arg("target") = run, py::arg("name") = "qkd004").attr("start")();
+  } catch (py::error_already_set& error) {
+    error.discard_as_unraisable("qkd004");
+  } catch (...) {  // no memory: what the work would end stays
+  }
+}
+
+void shared_callable::forget(py::object* f) {
+  const gil_held held;
+  if (!held) (void)f->release();
+  delete f;
+}
+
 py::object from_module(const char* module, const char* name) {
   return py::module_::import(module).attr(name);
 }
@@ -97,6 +120,8 @@ void raise(std::error_code error, const std::string& text) {
           ? error.value()
           : EIO;
   const py::object exception = make(number, message);
+  const std::uint32_t needed = std::exchange(metadata_needed, 0);
+  if (error == status::metadata_size_insufficient && needed != 0) exception.attr("needed") = needed;
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(exception.ptr())), exception.ptr());
   throw py::error_already_set{};
 }
@@ -107,10 +132,11 @@ void raise_closed(const char* what) {
 }
 
 blocking_call::blocking_call() : exception_before_{nullptr}, by_signal_before_{false} {
-  if (in_key_source) {
+  if (in_callback) {
     raise(status::invalid_argument,
-          "called from inside a key source, which its key manager waits for: use another thread");
+          "called from inside a key source or a log, which the key manager waits for: use another thread");
   }
+  metadata_needed = 0;
   exception_before_ = std::exchange(left_behind, nullptr);
   by_signal_before_ = std::exchange(by_signal, false);
   ++calls_of_this_thread;
@@ -136,16 +162,18 @@ bool blocking_call::see_to_signals() {
   return false;
 }
 
-void blocking_call::failed(std::error_code error, const std::string& text) {
-  if (PyObject* const left = std::exchange(left_behind, nullptr)) {
-    set_exception(left);
-    throw py::error_already_set{};
-  }
-  raise(error, text);
+void blocking_call::raise_left() const {
+  PyObject* const left = std::exchange(left_behind, nullptr);
+  if (left == nullptr) return;
+  set_exception(left);
+  throw py::error_already_set{};
 }
 
-inside_key_source::inside_key_source() noexcept : before_{std::exchange(in_key_source, true)} {}
-inside_key_source::~inside_key_source() { in_key_source = before_; }
+inside_callback::inside_callback() noexcept : before_{std::exchange(in_callback, true)} {}
+inside_callback::~inside_callback() { in_callback = before_; }
+bool inside_callback::is_set() noexcept { return in_callback; }
+
+void note_metadata_needed(std::uint32_t octets) noexcept { metadata_needed = octets; }
 
 std::error_code callback_failed(PyObject* where) noexcept {
   std::error_code told = status::no_qkd_connection;

@@ -4,8 +4,12 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -61,7 +65,7 @@ class gil_held {
 
 /// Marks the time in which this thread is inside a blocking call. Signals are seen to while it waits, and one whose handler
 /// raises (KeyboardInterrupt) ends it; that exception, and one of a callback on this thread, waits for the end of the call.
-/// Raises InvalidArgument inside a callback of a key source, which holds what the call would wait for.
+/// Raises InvalidArgument inside a callback (inside_callback), whose caller holds what the call would wait for.
 class blocking_call {
  public:
   blocking_call();
@@ -69,10 +73,10 @@ class blocking_call {
   blocking_call(const blocking_call&) = delete;
   blocking_call& operator=(const blocking_call&) = delete;
 
-  /// The call has failed: raises the exception of the callback, if there is one, else that of `error`.
-  [[noreturn]] void failed(std::error_code error, const std::string& text = {});
+  /// The call has failed: raises the exception that a signal's handler or a callback left, if there is one.
+  void raise_left() const;
 
-  /// The call has succeeded, and nevertheless a signal's handler raised meanwhile: see to the value, then call failed().
+  /// A signal's handler raised. If the call has succeeded nevertheless: see to its value, then call raise_left().
   [[nodiscard]] bool interrupted() const noexcept;
 
  private:
@@ -83,16 +87,54 @@ class blocking_call {
   waiting_hook hook_{see_to_signals};
 };
 
-/// While a key source's methods run on this thread.
-class inside_key_source {
+/// While Python runs on this thread for somebody who holds locks meanwhile, or whom others wait for: a key source's methods,
+/// and what a server's log goes to.
+class inside_callback {
  public:
-  inside_key_source() noexcept;
-  ~inside_key_source();
-  inside_key_source(const inside_key_source&) = delete;
-  inside_key_source& operator=(const inside_key_source&) = delete;
+  inside_callback() noexcept;
+  ~inside_callback();
+  inside_callback(const inside_callback&) = delete;
+  inside_callback& operator=(const inside_callback&) = delete;
+
+  [[nodiscard]] static bool is_set() noexcept;
 
  private:
   bool before_;
+};
+
+/// Runs `work` without the GIL, on a thread that the end of the interpreter waits for.
+void on_another_thread(std::function<void()> work) noexcept;
+
+/// Ends what may wait when it ends, or take a lock under which Python is called: without the GIL. The last reference may be
+/// dropped anywhere, by the garbage collector too: inside a callback, where this thread may hold that very lock, another
+/// thread does it.
+struct ends_outside {
+  template <class Object>
+  void operator()(Object* object) const noexcept {
+    if (inside_callback::is_set()) return on_another_thread([object] { delete object; });
+    std::optional<gil_released> released;
+    if (PyGILState_Check() != 0) released.emplace();
+    delete object;
+  }
+};
+template <class Object>
+using outside_ptr = std::unique_ptr<Object, ends_outside>;
+
+/// A Python callable that any thread may let go of.
+class shared_callable {
+ public:
+  explicit shared_callable(py::object f) : f_{new py::object{std::move(f)}, forget} {}
+
+  /// Requires: the GIL.
+  template <class... Arguments>
+  void operator()(const Arguments&... arguments) const {
+    (*f_)(arguments...);
+  }
+
+ private:
+  static void forget(py::object* f);
+
+  std::shared_ptr<py::object> f_;
 };
 
 /// Takes the exception that a callback left: to the blocking call of this thread, or, if there is none, to
@@ -100,16 +142,31 @@ class inside_key_source {
 /// Returns what the C++ caller is told.
 [[nodiscard]] std::error_code callback_failed(PyObject* where) noexcept;
 
-/// Runs `work`, which returns a result, without the GIL. Returns its value, or raises.
-template <class Work>
-auto wait_for(Work&& work) {
+/// What a transport in Python answered last on this thread with status 8: octets of metadata. raise() says it.
+void note_metadata_needed(std::uint32_t octets) noexcept;
+
+/// Runs `work`, which returns a result, without the GIL. Returns its value; raises what a signal's handler or a callback
+/// left, or else has `refuse(error)` raise.
+template <class Work, class Refuse>
+auto wait_for(Work&& work, Refuse&& refuse) {
   blocking_call call;
   auto r = [&] {
     const gil_released released;
     return work();
   }();
-  if (!r || call.interrupted()) call.failed(r.error());
+  if (r && call.interrupted()) {  // nobody gets the value, which ends as ends_outside would have it
+    const gil_released released;
+    r = std::make_error_code(std::errc::operation_canceled);
+  }
+  if (!r) {
+    call.raise_left();
+    refuse(r.error());
+  }
   if constexpr (!std::is_void_v<typename decltype(r)::value_type>) return std::move(*r);
+}
+template <class Work>
+auto wait_for(Work&& work) {
+  return wait_for(std::forward<Work>(work), [](std::error_code error) { raise(error); });
 }
 
 /// The body of a C slot: an exception of C++ becomes one of Python, and `failed` is returned.

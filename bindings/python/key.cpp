@@ -15,7 +15,7 @@ struct key_object {
   PyObject_HEAD std::byte* at;  ///< null once it was wiped
   key_memory::slab* in;
   std::uint64_t index;
-  PyObject* vendor;  ///< str or null
+  PyObject* vendor;  ///< bytes or null
   PyObject* stream_id;
   std::uint32_t age_ms;
   std::uint32_t hops;
@@ -156,6 +156,17 @@ PyObject* key_closed(PyObject* self, void*) noexcept {
   return PyBool_FromLong(as_key(self)->at == nullptr ? 1 : 0);
 }
 
+/// What the key manager says beside: it may be anybody's, and say anything.
+py::dict vendor_members(PyObject* sent) {
+  try {
+    const py::object members = from_module("json", "loads")(py::reinterpret_borrow<py::object>(sent));
+    if (py::isinstance<py::dict>(members)) return members;
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_ValueError) && !error.matches(PyExc_RecursionError)) throw;
+  }
+  raise(status::protocol_error, "the key manager's metadata of this key are not a JSON object");
+}
+
 PyObject* key_metadata_of(PyObject* self, void*) noexcept {
   return slot([&] {
     const key_object* const k = as_key(self);
@@ -163,7 +174,9 @@ PyObject* key_metadata_of(PyObject* self, void*) noexcept {
     members["age"] = k->age_ms;
     members["hops"] = k->hops;
     if (k->vendor != nullptr) {
-      members.attr("update")(from_module("json", "loads")(py::reinterpret_borrow<py::object>(k->vendor)));
+      for (const auto& [name, value] : vendor_members(k->vendor)) {
+        if (name.attr("startswith")("x_").cast<bool>()) members[name] = value;
+      }
     }
     return members.release().ptr();
   });
@@ -211,7 +224,8 @@ PyGetSetDef key_properties[] = {
      nullptr},
     {"metadata", key_metadata_of, nullptr,
      "What is said of it: ``age`` in milliseconds and ``hops``, the relays between the sites; beside\n"
-     "them, where the key manager tells, members ``x_...`` of where the key comes from.",
+     "them, where the key manager tells, members ``x_...`` of where the key comes from.\n\n"
+     "Raises ProtocolError if what it tells is not a JSON object.",
      nullptr},
     {"key_stream_id", key_stream_id_of, nullptr, "uuid.UUID of its stream.", nullptr},
     {"closed", key_closed, nullptr, "Whether it was wiped.", nullptr},
@@ -235,6 +249,27 @@ PyType_Spec key_spec{"qkd004.Key", sizeof(key_object), 0, type_flags, key_slots}
 }  // namespace
 
 void add_key(py::module_& m) { key_type = add_type(m, key_spec); }
+
+booking::booking(key_memory::place p) : place_{p} {
+  if (p.at == nullptr) {
+    raise(status::resource_limit,
+          "no locked memory for another key: let keys go, or raise the limit of memory (also ulimit -l)");
+  }
+}
+
+booking::~booking() {
+  if (used_ == place_.count) return;
+  const gil_held held;
+  if (!held) return;
+  for (std::size_t i = used_; i < place_.count; ++i) key_memory::give(place_.in, at(i));
+}
+
+py::object booking::key(const key_label& label) {
+  std::byte* const here = at(used_++);  // make_key() answers for it from now on
+  PyObject* const made = make_key(place_.in, here, label);
+  if (made == nullptr) throw py::error_already_set{};
+  return py::reinterpret_steal<py::object>(made);
+}
 
 PyObject* make_key(key_memory::slab* in, std::byte* at, const key_label& label) noexcept {
   key_object* const k = PyObject_New(key_object, key_type);

@@ -15,6 +15,7 @@ key_memory::~key_memory() {
 }
 
 key_memory::slab* key_memory::grow() {
+  if (forked()) return nullptr;  // the arena's lock may be held for ever
   auto memory = arena_.allocate(places_ * chunk_size_);
   if (!memory) return nullptr;
   slab* const s = new slab{*this, std::move(*memory)};

@@ -136,7 +136,7 @@ class python_key_source final : public key_source {
     try {
       const gil_held held;
       if (!held) return status::shutting_down;
-      const inside_key_source inside;
+      const inside_callback inside;
       try {
         work();
       } catch (py::error_already_set& error) {

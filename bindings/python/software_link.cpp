@@ -82,13 +82,9 @@ using two_ends = std::pair<std::unique_ptr<link_end>, std::unique_ptr<link_end>>
 two_ends make_link(const py::dict& d) {
   const software_link_options o = options_from(d);
   std::string why;
-  blocking_call call;
-  auto r = [&] {
-    const gil_released released;
-    return make_software_link(o, &why);
-  }();
-  if (!r) call.failed(r.error(), why);
-  return {std::make_unique<link_end>(std::move(r->first)), std::make_unique<link_end>(std::move(r->second))};
+  auto [alice, bob] = wait_for([&] { return make_software_link(o, &why); },
+                               [&](std::error_code error) { raise(error, why); });
+  return {std::make_unique<link_end>(std::move(alice)), std::make_unique<link_end>(std::move(bob))};
 }
 
 std::unique_ptr<link_end> make_end(const py::dict& d) {
@@ -104,13 +100,8 @@ std::unique_ptr<link_end> make_end(const py::dict& d) {
   read(d, "auth_key", end.auth_key);
   read(d, "auth_state", end.auth_state);
   std::string why;
-  blocking_call call;
-  auto r = [&] {
-    const gil_released released;
-    return make_software_link_end(o, end, &why);
-  }();
-  if (!r) call.failed(r.error(), why);
-  return std::make_unique<link_end>(std::move(*r));
+  return std::make_unique<link_end>(wait_for([&] { return make_software_link_end(o, end, &why); },
+                                             [&](std::error_code error) { raise(error, why); }));
 }
 
 py::dict report(const link_end& end) {

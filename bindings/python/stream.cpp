@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "key.hpp"
 #include "key_memory.hpp"
@@ -26,8 +27,8 @@ using std::chrono::milliseconds;
 
 /// What a KeyStream holds. Under the GIL, but for what `stream` does while a caller waits.
 struct open_stream {
-  open_stream(key_stream&& s, key_ring* r, const secret_arena& arena)
-      : stream{std::make_unique<key_stream>(std::move(s))},
+  open_stream(outside_ptr<key_stream> s, key_ring* r, const secret_arena& arena)
+      : stream{std::move(s)},
         id{to_python(stream->id())},
         quality{to_python(stream->quality())},
         memory{key_memory::make(arena, stream->quality().key_chunk_size, id.ptr())},
@@ -41,11 +42,9 @@ struct open_stream {
       return;
     }
     memory->let_go();
-    const gil_released released;
-    stream.reset();
   }
 
-  std::unique_ptr<key_stream> stream;
+  outside_ptr<key_stream> stream;
   const py::object id;
   const py::object quality;
   key_memory* const memory;
@@ -89,7 +88,7 @@ class visit {
 };
 
 /// wait_for(), where close() by another thread is Closed for this one. If a signal's handler raised at the moment in which
-/// the call succeeded, `keep` is given the value before that is raised.
+/// the call succeeded, `keep` is given the value before that is raised; if it cannot keep it, the call returns it.
 template <class Work, class Keep>
 auto ask(open_stream& o, Work&& work, Keep&& keep) {
   const visit inside{o};
@@ -98,53 +97,16 @@ auto ask(open_stream& o, Work&& work, Keep&& keep) {
     const gil_released released;
     return work(*o.stream);
   }();
-  if (call.interrupted()) {
-    if (r) keep(r);
-    call.failed(r.error());
+  if (call.interrupted() && (!r || keep(r))) call.raise_left();
+  if (!r) {
+    if (o.closed) raise_closed("the stream was closed while this call waited");
+    call.raise_left();
+    raise(r.error());
   }
-  if (!r && o.closed) raise_closed("the stream was closed while this call waited");
-  if (!r) call.failed(r.error());
   if constexpr (!std::is_void_v<typename decltype(r)::value_type>) return std::move(*r);
 }
 
-constexpr auto nothing_to_keep = [](const auto&) {};
-
-/// A place that is given back unless a key was put there.
-class booked {
- public:
-  explicit booked(key_memory::place p) : place_{p} {
-    if (p.at == nullptr) {
-      raise(status::resource_limit,
-            "no locked memory for another key: let keys go, or raise the limit of memory (also ulimit -l)");
-    }
-  }
-  ~booked() {
-    for (std::size_t i = used_; i < place_.count; ++i) key_memory::give(place_.in, at(i));
-  }
-  booked(const booked&) = delete;
-  booked& operator=(const booked&) = delete;
-
-  [[nodiscard]] std::span<std::byte> room() const noexcept { return {place_.at, place_.count * size()}; }
-
-  /// The key in the next place.
-  [[nodiscard]] py::object key(const key_label& label) {
-    PyObject* const made = make_key(place_.in, at(used_++), label);
-    if (made == nullptr) throw py::error_already_set{};
-    return py::reinterpret_steal<py::object>(made);
-  }
-
- private:
-  [[nodiscard]] std::size_t size() const noexcept { return place_.in->owner().chunk_size(); }
-  [[nodiscard]] std::byte* at(std::size_t i) const noexcept { return place_.at + i * size(); }
-
-  const key_memory::place place_;
-  std::size_t used_ = 0;
-};
-
-std::uint32_t age_ms(time_point now, time_point since) noexcept {
-  const auto age = std::chrono::duration_cast<milliseconds>(now - since).count();
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, 0xffff'ffff));
-}
+constexpr auto nothing_to_keep = [](const auto&) { return true; };
 
 bool has_ready(const open_stream& o) noexcept {
   return o.ring != nullptr && !o.closed && !o.described && o.returned.empty() &&
@@ -162,7 +124,7 @@ PyObject* ready_key(open_stream& o) noexcept {
     key_memory::give(p.in, p.at);
     return nullptr;
   }
-  return make_key(p.in, p.at, {taken.index, {age_ms(now, taken.since), 0}, nullptr});
+  return make_key(p.in, p.at, {taken.index, {age_of(taken.since, now), 0}, nullptr});
 }
 
 py::object one_key(open_stream& o, std::optional<std::uint64_t> index, bool wait) {
@@ -174,11 +136,11 @@ py::object one_key(open_stream& o, std::optional<std::uint64_t> index, bool wait
     o.returned.erase(found);
     return key;
   }
-  booked place{o.memory->take()};
+  booking place{o.memory->take()};
   key_chunk described;
   py::object vendor;
   const auto label = [&](std::uint64_t index_of_it) {
-    if (!described.vendor_metadata.empty()) vendor = py::str(described.vendor_metadata);
+    if (!described.vendor_metadata.empty()) vendor = py::bytes(described.vendor_metadata);
     return key_label{index_of_it, described.metadata, vendor.ptr()};
   };
   const std::uint64_t at = ask(
@@ -187,7 +149,10 @@ py::object one_key(open_stream& o, std::optional<std::uint64_t> index, bool wait
         return wait ? s.key_into(place.room(), described, index)
                     : s.try_key_into(place.room(), described, index);
       },
-      [&](const result<std::uint64_t>& r) { o.returned.push_back(place.key(label(*r))); });
+      [&](const result<std::uint64_t>& r) {
+        o.returned.push_back(place.key(label(*r)));
+        return true;
+      });
   return place.key(label(at));
 }
 
@@ -265,11 +230,11 @@ class key_list {
 void add_ready(open_stream& o, key_list& keys) {
   while (keys.missing() > 0 && has_ready(o)) {
     const key_memory::place p = o.memory->take_run(keys.missing());
-    booked place{p};
+    booking place{p};
     const time_point now = o.clock.now();
     const auto run = o.ring->take_run(place.room(), now);
     if (run.outcome != status::success || run.first > last_index) return;
-    key_label label{run.first, {age_ms(now, run.since), 0}, nullptr};
+    key_label label{run.first, {age_of(run.since, now), 0}, nullptr};
     for (std::uint32_t i = 0; i < run.count; ++i, ++label.index) keys.add(place.key(label));
   }
 }
@@ -280,7 +245,7 @@ void add_waiting(open_stream& o, key_list& keys) {
     keys.add(one_key(o, std::nullopt, true));
     return;
   }
-  booked place{o.memory->take_run(keys.missing())};
+  booking place{o.memory->take_run(keys.missing())};
   const auto each = [&](const key_stream::run& run, const auto& put) {
     key_label label{run.first, {}, nullptr};
     for (std::size_t i = 0; i < run.count; ++i, ++label.index) put(place.key(label));
@@ -289,6 +254,7 @@ void add_waiting(open_stream& o, key_list& keys) {
       o, [&](key_stream& s) { return s.next_keys_into(place.room()); },
       [&](const result<key_stream::run>& r) {
         each(*r, [&](py::object key) { o.returned.push_back(std::move(key)); });
+        return true;
       });
   each(run, [&](py::object key) { keys.add(std::move(key)); });
 }
@@ -334,15 +300,25 @@ class caller_buffer {
   Py_buffer view_{};
 };
 
-/// Keys that a call took which then has to raise: they are for the next.
-void take_back(open_stream& o, std::span<std::byte> from, const key_stream::run& run) {
+/// Keys that a call took which then has to raise: they are for the next. Returns false, and they are where they were, if
+/// there is no room for all of them.
+bool take_back(open_stream& o, std::span<std::byte> from, const key_stream::run& run) {
   const std::size_t size = o.memory->chunk_size();
-  for (std::size_t i = 0; i < run.count; ++i) {
-    booked place{o.memory->take()};
-    std::memcpy(place.room().data(), from.data() + i * size, size);
-    wipe(from.data() + i * size, size);
-    o.returned.push_back(place.key({run.first + i, {}, nullptr}));
+  std::vector<booking> places;
+  for (std::size_t missing = run.count; missing > 0; missing -= places.back().count()) {
+    const key_memory::place p = o.memory->take_run(missing);
+    if (p.at == nullptr) return false;
+    places.emplace_back(p);
   }
+  key_label label{run.first, {}, nullptr};
+  for (booking& place : places) {
+    for (std::size_t n = place.count(); n > 0; --n, ++label.index, from = from.subspan(size)) {
+      std::memcpy(place.room().data(), from.data(), size);
+      wipe(from.data(), size);
+      o.returned.push_back(place.key(label));
+    }
+  }
+  return true;
 }
 
 PyObject* stream_get_keys_into(PyObject* self, PyObject* buffer) noexcept {
@@ -374,7 +350,7 @@ PyObject* stream_get_keys_into(PyObject* self, PyObject* buffer) noexcept {
     if (count == 0) {
       const auto run = ask(
           o, [&](key_stream& s) { return s.next_keys_into(to.octets()); },
-          [&](const result<key_stream::run>& r) { take_back(o, to.octets(), *r); });
+          [&](const result<key_stream::run>& r) { return take_back(o, to.octets(), *r); });
       first = run.first;
       count = run.count;
     }
@@ -432,13 +408,13 @@ void close_stream(PyObject* self) {
     return;
   }
   o.closed = true;
-  o.returned.clear();
   try {
     wait_for([&] { return o.stream->close(); });
-  } catch (py::error_already_set& error) {
-    o.closed = false;  // it may be asked for again
+  } catch (...) {
+    o.closed = false;  // it may be asked for again, and what is kept can be had
     throw;
   }
+  o.returned.clear();
 }
 
 PyObject* stream_close(PyObject* self, PyObject*) noexcept {
@@ -453,8 +429,10 @@ PyObject* stream_detach(PyObject* self, PyObject*) noexcept {
   return slot([&] {
     open_stream& o = of(self);
     if (!o.closed && o.generation == fork_generation()) {
+      if (!o.returned.empty())
+        raise(status::invalid_argument, "detach() while keys that an interrupted call took wait to be taken");
+      const blocking_call call;  // for the check: over a wire it waits
       o.closed = true;
-      o.returned.clear();
       const gil_released released;
       o.stream->detach();
     }
@@ -589,7 +567,9 @@ PyMethodDef stream_methods[] = {
      "what it has. May be repeated. Keys that were handed out stay."},
     {"detach", stream_detach, METH_NOARGS,
      "detach($self, /)\n--\n\n"
-     "Lets go of the stream without closing it: who opens its key_stream_id again reads on."},
+     "Lets go of the stream without closing it: who opens its key_stream_id again reads on.\n\n"
+     "Raises InvalidArgument while keys that an interrupted call took are kept for the next: take them\n"
+     "before, they do not come again."},
     {"__enter__", stream_enter, METH_NOARGS, "__enter__($self, /)\n--\n\n"},
     {"__exit__", as_method(stream_exit), METH_FASTCALL, "__exit__($self, /, *exception)\n--\n\nclose()."},
     {}};
@@ -624,7 +604,7 @@ PyType_Spec stream_spec{"qkd004.KeyStream", sizeof(stream_object), 0, type_flags
 
 void add_stream(py::module_& m) { stream_type = add_type(m, stream_spec); }
 
-py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& arena,
+py::object make_stream(outside_ptr<key_stream> stream, key_ring* ring, const secret_arena& arena,
                        vendor_members wanted) {
   auto open = std::make_unique<open_stream>(std::move(stream), ring, arena);
   open->described = wanted == vendor_members::wanted;
@@ -637,8 +617,14 @@ py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& 
 }
 
 py::object to_python(const qos& q) {
+  const auto mimetype = py::reinterpret_steal<py::object>(PyUnicode_DecodeUTF8(
+      q.metadata_mimetype.data(), static_cast<Py_ssize_t>(q.metadata_mimetype.size()), nullptr));
+  if (!mimetype) {
+    PyErr_Clear();
+    raise(status::protocol_error, "the key manager's Metadata_mimetype is not text");
+  }
   return from_module("qkd004.messages", "QoS")(q.key_chunk_size, q.max_bps, q.min_bps, q.jitter, q.priority,
-                                               q.timeout_ms, q.ttl_s, q.metadata_mimetype);
+                                               q.timeout_ms, q.ttl_s, mimetype);
 }
 
 qos qos_from(py::handle q) {

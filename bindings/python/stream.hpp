@@ -16,10 +16,10 @@ void add_stream(py::module_& m);
 enum class vendor_members : bool { not_wanted, wanted };
 
 /// A KeyStream; its keys live in `arena`. `ring` is the stream's: to look it up takes locks, which may wait for the GIL.
-[[nodiscard]] py::object make_stream(key_stream&& stream, key_ring* ring, const secret_arena& arena,
-                                     vendor_members wanted);
+[[nodiscard]] py::object make_stream(outside_ptr<key_stream> stream, key_ring* ring,
+                                     const secret_arena& arena, vendor_members wanted);
 
-/// qkd004.QoS, and from it. Raises TypeError, InvalidArgument.
+/// qkd004.QoS, and from it. Raises TypeError, InvalidArgument; ProtocolError if the key manager's words are none.
 [[nodiscard]] py::object to_python(const qos& q);
 [[nodiscard]] qos qos_from(py::handle q);
 

@@ -103,11 +103,7 @@ class python_transport final : public exchange {
     if (is_answer(response.outcome, operation::open_connect)) {
       response.quality = qos_from(answer.attr("qos"));
       const py::object given = answer.attr("key_stream_id");
-      if (response.outcome != status::qos_not_met) {
-        response.stream = key_stream_id_from(given);
-        if (response.quality.key_chunk_size == 0) throw py::value_error("a granted QoS has a key_chunk_size");
-      }
-      if (response.quality.timeout_ms == 0) response.quality.timeout_ms = qos_defaults::timeout_ms;
+      if (response.outcome != status::qos_not_met) response.stream = key_stream_id_from(given);
     }
     c.response = response;
   }
@@ -121,6 +117,8 @@ class python_transport final : public exchange {
     response.outcome = status_of(answer);
     response.index = number_of(answer, "index");
     response.metadata_needed = number_of(answer, "metadata_needed");
+    if (response.outcome == status::metadata_size_insufficient)
+      note_metadata_needed(response.metadata_needed);
     if (response.outcome == status::success) {
       Py_buffer view;
       if (PyObject_GetBuffer(answer.attr("key").ptr(), &view, PyBUF_SIMPLE) != 0)

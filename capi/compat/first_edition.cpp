@@ -64,7 +64,7 @@ int first_edition::open(const open_request& request, void* handle) {
   std::memcpy(name.data(), handle, name.size());
   const bool null = name == octets{};
   const std::uint32_t length = request.requested_length == 0 ? usual_length : request.requested_length;
-  const stream_end opened{true, std::this_thread::get_id(), length, 0, false};
+  const stream_end opened{true, std::this_thread::get_id(), length, 0};
   std::size_t end = request.end < at_->ends() ? request.end : 0;
 
   if (!null) {
@@ -90,22 +90,18 @@ int first_edition::open(const open_request& request, void* handle) {
   std::memcpy(made.octets, name.data(), name.size());
   const int result = qkd004_v1_open(sessions_[end], destination, &qos, &made);
 
-  const std::lock_guard lock{mutex_};
   if (result != QKD004_V1_SUCCESS) {
-    const auto it = null ? streams_.end() : streams_.find(name);
-    if (it != streams_.end()) {
-      it->second.ends[end] = {};
-      if (!it->second.ends[0].open && !it->second.ends[1].open) streams_.erase(it);
-    }
+    if (!null) forget_end(name, end);
     return result;
   }
   if (null) {
     std::memcpy(name.data(), made.octets, name.size());
-    stream& s = streams_[name];
-    s.first = end;
-    s.ends[end] = opened;
     std::memcpy(handle, made.octets, name.size());
   }
+  const std::lock_guard lock{mutex_};
+  const auto [it, fresh] = streams_.try_emplace(name);
+  if (fresh) it->second.first = end;
+  it->second.ends[end] = opened;  // also where a QKD_CLOSE that came too early has forgotten it
   return result;
 }
 
@@ -160,36 +156,44 @@ int first_edition::get_key(const void* handle, void* key_buffer) {
   return result;
 }
 
+int first_edition::key_length(std::size_t end, const octets& handle, std::size_t& length) const {
+  qkd004_v1_key_handle name;
+  std::memcpy(name.octets, handle.data(), handle.size());
+  length = 0;  // without room, which consumes nothing
+  const int result = qkd004_v1_get_key(sessions_[end], &name, nullptr, &length);
+  return result == -ENOBUFS ? 0 : result;
+}
+
 int first_edition::fetch(std::size_t end, const octets& handle, void* key_buffer) {
   qkd004_v1_key_handle name;
   std::memcpy(name.octets, handle.data(), handle.size());
-  std::size_t length = 0;
-  bool granted = false;
+  std::size_t wanted = 0;
   {
     const std::lock_guard lock{mutex_};
     const auto it = streams_.find(handle);
     if (it == streams_.end()) return QKD004_V1_NO_QKD_CONNECTION;
-    length = it->second.ends[end].length;
-    granted = it->second.ends[end].length_granted;
+    wanted = it->second.ends[end].length;
   }
+  // The other end's length holds if it came first. A longer key would not fit, a shorter one would leave octets in the
+  // buffer that are no key and look like one.
   std::size_t size = 0;
-  if (!granted) {
-    // The other end's length holds if it came first. A longer key would not fit, a shorter one would leave octets in the
-    // buffer that are no key and look like one: so ask without room, which consumes nothing.
-    if (qkd004_v1_get_key(sessions_[end], &name, nullptr, &size) == -ENOBUFS) {
-      if (size != length) return QKD004_V1_INVALID_ARGUMENT;
-      const std::lock_guard lock{mutex_};
-      const auto it = streams_.find(handle);
-      if (it != streams_.end()) it->second.ends[end].length_granted = true;
-    }
-  }
-  size = length;
+  const int unknown = key_length(end, handle, size);
+  if (unknown != 0) return unknown;
+  if (size != wanted) return QKD004_V1_INVALID_ARGUMENT;
   const int result = qkd004_v1_get_key(sessions_[end], &name, static_cast<std::uint8_t*>(key_buffer), &size);
-  if (result == QKD004_V1_SUCCESS && size != length) {
-    ::explicit_bzero(key_buffer, length);
+  if (result == QKD004_V1_SUCCESS && size != wanted) {  // another thread has closed and opened it meanwhile
+    ::explicit_bzero(key_buffer, wanted);
     return QKD004_V1_INSUFFICIENT_KEY;
   }
   return result == -ENOBUFS ? QKD004_V1_INVALID_ARGUMENT : result;
+}
+
+void first_edition::forget_end(const octets& handle, std::size_t end) {
+  const std::lock_guard lock{mutex_};
+  const auto it = streams_.find(handle);
+  if (it == streams_.end()) return;
+  it->second.ends[end] = {};
+  if (!it->second.ends[0].open && !it->second.ends[1].open) streams_.erase(it);
 }
 
 int first_edition::close(const void* handle) {
@@ -198,12 +202,10 @@ int first_edition::close(const void* handle) {
   const auto end = choose(name, purpose::close);
   if (!end) return QKD004_V1_NO_QKD_CONNECTION;
   const int result = qkd004_v1_close(sessions_[*end], static_cast<const qkd004_v1_key_handle*>(handle));
-  if (result != QKD004_V1_SUCCESS) return result;
-  const std::lock_guard lock{mutex_};
-  const auto it = streams_.find(name);
-  if (it != streams_.end()) {
-    it->second.ends[*end] = {};
-    if (!it->second.ends[0].open && !it->second.ends[1].open) streams_.erase(it);
+  std::size_t length = 0;
+  // the key manager may have answered that it will not, and then the session has let go of the stream
+  if (result == QKD004_V1_SUCCESS || key_length(*end, name, length) == QKD004_V1_NO_QKD_CONNECTION) {
+    forget_end(name, *end);
   }
   return result;
 }

@@ -61,9 +61,8 @@ class first_edition {
   struct stream_end {
     bool open = false;
     std::thread::id opener;
-    std::uint32_t length = 0;     ///< of a key, as it was asked for
-    std::uint64_t keys = 0;       ///< handed out or on their way
-    bool length_granted = false;  ///< the stream is known to have that length
+    std::uint32_t length = 0;  ///< of a key, as it was asked for
+    std::uint64_t keys = 0;    ///< handed out or on their way
   };
   struct stream {
     stream_end ends[2];
@@ -72,6 +71,9 @@ class first_edition {
 
   [[nodiscard]] std::optional<std::size_t> choose(const octets& handle, purpose p);
   [[nodiscard]] int fetch(std::size_t end, const octets& handle, void* key_buffer);
+  /// Octets of a key, as the session knows the stream; an error of the session's: it does not.
+  [[nodiscard]] int key_length(std::size_t end, const octets& handle, std::size_t& length) const;
+  void forget_end(const octets& handle, std::size_t end);
 
   const std::unique_ptr<endpoint> at_;
   qkd004_v1_session* sessions_[2] = {};

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <exception>
 #include <string>
 #include <vector>
 
@@ -32,14 +31,9 @@ uint32_t result_of(int result) noexcept {
   }
 }
 
-/// Nothing is thrown across the C interface.
 template <class Call>
-uint32_t with_state(Call call) noexcept try {
-  int failed = 0;
-  const auto state = here.get(failed);
-  return result_of(state ? call(*state) : failed);
-} catch (const std::exception&) {
-  return QKD004_V1_RESOURCE_LIMIT;
+uint32_t with_state(Call call) noexcept {
+  return result_of(here.with(call));
 }
 
 /// How the address may be written where it is configured. The shape does not say whether it is text or

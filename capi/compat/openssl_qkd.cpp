@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <new>
 #include <span>
@@ -39,14 +38,9 @@ QKD_result_t result_of(int result) noexcept {
   }
 }
 
-/// Nothing is thrown across the C interface.
 template <class Call>
-QKD_result_t with_state(Call call) noexcept try {
-  int failed = 0;
-  const auto state = here.get(failed);
-  return result_of(state ? call(*state) : failed);
-} catch (const std::exception&) {
-  return QKD_RESULT_OUT_OF_MEMORY;
+QKD_result_t with_state(Call call) noexcept {
+  return result_of(here.with(call));
 }
 
 constexpr char digits[] = "0123456789abcdef";

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -40,6 +41,18 @@ class process_state {
     delete std::exchange(state_, nullptr);
   }
 
+  /// What `call` comes to, which has the state and returns a result of qkd004.h; minus an errno where there is none.
+  /// Nothing is thrown across the C interface.
+  template <class Call>
+  [[nodiscard]] int with(Call&& call) noexcept try {
+    int failed = 0;
+    const std::shared_ptr<State> state = get(failed);
+    return state ? std::forward<Call>(call)(*state) : failed;
+  } catch (const std::exception&) {  // no memory
+    return -ENOMEM;
+  }
+
+ private:
   /// The state, or null, and then `error` is minus an errno: -EPERM in a child of the process that made it.
   [[nodiscard]] std::shared_ptr<State> get(int& error) noexcept try {
     // Before the lock, which in a child may be held by a thread that is not there. Relaxed: a child has one
@@ -68,7 +81,6 @@ class process_state {
     return nullptr;
   }
 
- private:
   /// A program that tries again and again is told once.
   void tell(const std::string& said) noexcept {
     if (said.empty() || std::strncmp(told_, said.c_str(), sizeof told_ - 1) == 0) return;

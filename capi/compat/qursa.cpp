@@ -2,7 +2,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <exception>
 #include <string>
 
 #include "process_state.hpp"
@@ -32,17 +31,10 @@ uint32_t status_of(int result, uint32_t elsewhere) noexcept {
   }
 }
 
-/// Nothing is thrown across the C interface.
+/// `call` returns a result of qkd004.h.
 template <class Call>
-uint32_t with_state(uint32_t* status, Call call) noexcept {
-  uint32_t result = QKD_STATUS_NO_CONNECTION;
-  try {
-    int failed = 0;
-    const auto state = here.get(failed);
-    if (state) result = call(*state);
-  } catch (const std::exception&) {}
-  *status = result;
-  return result;
+uint32_t with_state(uint32_t* status, uint32_t elsewhere, Call call) noexcept {
+  return *status = status_of(here.with(call), elsewhere);
 }
 
 uint32_t refuse(uint32_t* status) noexcept {
@@ -75,11 +67,11 @@ void copy(const qkd004_qos& from, qkd_qos_s& to) noexcept {
 uint32_t open_connect(const char* source, const char* destination, qkd_qos_s* qos,
                       unsigned char* key_stream_id, uint32_t* status) {
   if (!source || !destination || !qos || !key_stream_id || !status) return refuse(status);
-  return with_state(status, [&](second_edition& state) -> uint32_t {
+  return with_state(status, QKD_STATUS_KSID_IN_USE, [&](second_edition& state) -> int {
     if (std::memchr(qos->Metadata_mimetype, '\0', sizeof qos->Metadata_mimetype) == nullptr) {
       std::memset(qos->Metadata_mimetype, 0, sizeof qos->Metadata_mimetype);
       std::strcpy(qos->Metadata_mimetype, "application/json");
-      return QKD_STATUS_QOS_NOT_MET;
+      return QKD004_QOS_NOT_MET;
     }
     qkd004_qos asked = QKD004_QOS_INIT;
     copy(*qos, asked);
@@ -92,14 +84,14 @@ uint32_t open_connect(const char* source, const char* destination, qkd_qos_s* qo
     if (result == QKD004_SUCCESS || result == QKD004_PEER_NOT_CONNECTED) {
       std::memcpy(key_stream_id, id.octets, sizeof id.octets);
     }
-    return status_of(result, QKD_STATUS_KSID_IN_USE);
+    return result;
   });
 }
 
 uint32_t get_key(const unsigned char* key_stream_id, uint32_t* index, unsigned char* key_buffer,
                  qkd_metadata_s* metadata, uint32_t* status) {
   if (!key_stream_id || !index || !key_buffer || !status) return refuse(status);
-  return with_state(status, [&](second_edition& state) {
+  return with_state(status, QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY, [&](second_edition& state) {
     qkd004_key_stream_id id;
     std::memcpy(id.octets, key_stream_id, sizeof id.octets);
     const bool wanted = metadata != nullptr && metadata->Metadata_size != 0;
@@ -119,16 +111,16 @@ uint32_t get_key(const unsigned char* key_stream_id, uint32_t* index, unsigned c
       metadata->Metadata_size = static_cast<uint32_t>(text.size);
       if (text.size > 0) metadata->Metadata_buffer[text.size] = '\0';
     }
-    return status_of(result, QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY);
+    return result;
   });
 }
 
 uint32_t close(const unsigned char* key_stream_id, uint32_t* status) {
   if (!key_stream_id || !status) return refuse(status);
-  return with_state(status, [&](second_edition& state) {
+  return with_state(status, QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY, [&](second_edition& state) {
     qkd004_key_stream_id id;
     std::memcpy(id.octets, key_stream_id, sizeof id.octets);
-    return status_of(state.close(id), QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY);
+    return state.close(id);
   });
 }
 

@@ -195,7 +195,10 @@ int second_edition::fetch(const octets& id, std::size_t end, std::uint32_t& inde
     if (there == QKD004_PEER_NOT_CONNECTED || there == QKD004_TIMEOUT) {
       return without_key(QKD004_GET_KEY_PEER_NOT_CONNECTED);
     }
-    at_end([](stream_end& e) { e.peer_seen = true; });
+    // one that has come and gone was there; any other failure says nothing of it
+    if (there == QKD004_SUCCESS || there == QKD004_GET_KEY_PEER_NOT_CONNECTED || there == -EOPNOTSUPP) {
+      at_end([](stream_end& e) { e.peer_seen = true; });
+    }
   }
 
   auto* const key = static_cast<std::uint8_t*>(to.key);
@@ -223,10 +226,12 @@ int second_edition::close(const qkd004_key_stream_id& id) {
   }
   if (handle == nullptr) return QKD004_UNKNOWN_KEY_STREAM;
   const int result = qkd004_close(handle);
-  if (result != QKD004_SUCCESS) return result;
+  // a key manager that has lost the stream, or forbids it, has answered: there is nothing to close again
+  if (result != QKD004_SUCCESS && qkd004_stream_describe(handle, nullptr, nullptr) != -EBADF) return result;
   const std::lock_guard lock{mutex_};
   const auto it = streams_.find(name);
   if (it != streams_.end() && it->second.ends[end].handle == handle) forget_end(name, end);
+  if (result != QKD004_SUCCESS) return result;
   closed_.push_back(name);
   if (closed_.size() > most_closed) closed_.pop_front();
   return result;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,7 +33,7 @@
 
 namespace qkd004 {
 
-/// Names a call that was started, for cancel(). Never 0, and not used again.
+/// Names a call that was started, for cancel(). Not used again. 0: none was, because the async_client is going.
 using async_call_id = std::uint64_t;
 
 /// Several keys in one piece of memory.
@@ -81,16 +82,24 @@ class async_calls final : private client_steps::watcher {
   async_calls& operator=(const async_calls&) = delete;
   ~async_calls() { end(); }
 
+  /// Returns 0, and makes no call, once all this ends.
   async_call_id start(std::unique_ptr<pending> p) {
     async_call_id id = 0;
     {
       const std::lock_guard lock{mutex_};
-      id = next_id_++;
-      fresh_.push_back(id);
-      all_.emplace(id, std::move(p));
+      if (ended_) return 0;
+      id = add(std::move(p));
     }
     via_->wake();
     return id;
+  }
+  /// Of a stream that goes: also while all this ends. Requires: its completion starts nothing.
+  void start_last(std::unique_ptr<pending> p) {
+    {
+      const std::lock_guard lock{mutex_};
+      add(std::move(p));
+    }
+    via_->wake();
   }
 
   void cancel(async_call_id id) {
@@ -130,11 +139,12 @@ class async_calls final : private client_steps::watcher {
     }
   }
 
-  /// Completes everything that is left as cancelled.
+  /// Completes everything that is left as cancelled. From now on nothing is started.
   void end() {
     for (;;) {
       {
         const std::lock_guard lock{mutex_};
+        ended_ = true;
         if (all_.empty()) return;
       }
       cancel(nullptr);
@@ -148,6 +158,14 @@ class async_calls final : private client_steps::watcher {
   static constexpr boot_clock::duration least_pause = std::chrono::milliseconds{1};
   static constexpr boot_clock::duration most_pause =
       std::chrono::milliseconds{5};  ///< as a blocking caller's
+
+  /// In the mutex.
+  async_call_id add(std::unique_ptr<pending> p) {
+    const async_call_id id = next_id_++;
+    fresh_.push_back(id);
+    all_.emplace(id, std::move(p));
+    return id;
+  }
 
   void on_calls_done(client_steps& s) noexcept override {
     {
@@ -245,6 +263,7 @@ class async_calls final : private client_steps::watcher {
 
   const std::shared_ptr<exchange> via_;
   std::mutex mutex_;
+  bool ended_ = false;
   async_call_id next_id_ = 1;
   std::unordered_map<async_call_id, std::unique_ptr<pending>> all_;
   std::vector<async_call_id> fresh_;
@@ -349,14 +368,16 @@ class async_key_stream {
       if (memory_.empty()) {
         if (end_->opened.outcome == status::qos_not_met) return fail(status::qos_not_met);
         if (most_ == 0) return fail(status::invalid_argument);
+        if (most_ > std::numeric_limits<std::size_t>::max() / end_->chunk_size()) {
+          return fail(status::resource_limit);
+        }
         auto memory = end_->arena.allocate(most_ * end_->chunk_size());
         if (!memory) return fail(memory.error());
         memory_ = std::move(*memory);
         deadline_ = now + (patience_ == key_patience::none ? std::chrono::milliseconds{0} : end_->timeout());
         if (end_->find_ring() == nullptr || (end_->describes() && most_ == 1)) {
-          const std::size_t room = most_ == 1 ? 1 : most_;
           steps_.emplace(
-              *end_, key_wish{index_, memory_.span().first(room * end_->chunk_size()),
+              *end_, key_wish{index_, memory_.span(),
                               most_ == 1 ? std::span<key_metadata>{&metadata_, 1} : std::span<key_metadata>{},
                               patience_});
           return from_wire(now);
@@ -364,7 +385,10 @@ class async_key_stream {
       }
       return from_ring(now);
     }
-    void stop(std::error_code why) override { error_ = why; }
+    void stop(std::error_code why) override {
+      error_ = why;
+      steps_.reset();  // gives back what it has claimed, before anybody hears of it
+    }
 
    protected:
     std::error_code error_;
@@ -515,7 +539,7 @@ class async_key_stream {
       calls_->cancel(end_.get());
       if (!end_->left) {
         const auto nobody = [](const result<void>&) {};
-        calls_->start(std::make_unique<close_call<std::decay_t<decltype(nobody)>>>(
+        calls_->start_last(std::make_unique<close_call<std::decay_t<decltype(nobody)>>>(
             end_, std::chrono::milliseconds{0}, nobody));
       }
     } catch (...) {  // the key manager destroys the keys at their TTL
@@ -537,7 +561,9 @@ class async_key_stream {
 /// After something was started or cancelled, drive() is due: descriptor() shows input then; without a descriptor, call it.
 /// Completions: see async_key_stream.
 /// Threads: any number may start and cancel; drive() one at a time, and not from inside a completion. When this goes,
-/// what waits is completed as cancelled, from the destructor, and CLOSEs that are on their way are not waited for.
+/// what waits is completed as cancelled, from the destructor, and CLOSEs that are on their way are not waited for. Such a
+/// completion starts nothing any more: that returns 0, and its completion goes without being called. What it throws ends
+/// the program, as from any destructor.
 class async_client {
  public:
   /// `arena` is where keys will live.
@@ -583,7 +609,7 @@ class async_client {
     void complete() override {
       if (error_) return done_(result<async_key_stream>{error_});
       auto& r = steps_.answer();
-      if (!is_answer(r.outcome, operation::open_connect)) return done_(result<async_key_stream>{r.outcome});
+      if (const auto taken = take_opened(r); !taken) return done_(result<async_key_stream>{taken.error()});
       async_key_stream opened{
           owner_.calls_, std::make_shared<stream_end>(owner_.via_, owner_.arena_, std::move(r), strict_)};
       done_(result<async_key_stream>{std::move(opened)});

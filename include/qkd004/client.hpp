@@ -114,7 +114,7 @@ class key_stream {
   using run = key_run;
 
   /// The next keys, as many as follow one another and fit; waits for the first only. Over plain 004, which cannot
-  /// say that, it asks for up to 32 at a time, and waits for each of them up to QoS Timeout.
+  /// say that, it asks for up to 32 at a time, with strict_once for one, and waits for each of them up to QoS Timeout.
   /// Requires: room for Key_chunk_size octets (else invalid_argument, and no key is consumed).
   [[nodiscard]] result<run> next_keys_into(std::span<std::byte> out);
 
@@ -179,12 +179,23 @@ class key_stream {
     if (!end_ || end_->left) return {};
     end_->left = true;
     room_->cancel(end_.get(), status::unknown_key_stream);
-    close_steps steps{*end_, end_->timeout()};
-    steps.run(*room_, end_.get());
-    end_->left = steps.is_answered();  // else it may be asked for again
-    if (steps.error()) return steps.error();
+    std::error_code error;
+    try {
+      close_steps steps{*end_, end_->timeout()};
+      steps.run(*room_, end_.get());
+      end_->left = steps.is_answered();  // else it may be asked for again
+      error = steps.error();
+    } catch (...) {
+      end_->left = false;
+      throw;
+    }
+    if (error) return error;
     return {};
   }
+
+  /// Whether there is nothing to close: closed, detached, or qos_not_met. After a close() that failed it tells whether
+  /// the key manager has answered; if not, it may be asked again.
+  [[nodiscard]] bool has_left() const noexcept { return !end_ || end_->left; }
 
   /// Lets the stream live on when this object goes: for a program that comes back with the key_stream_id.
   void detach() noexcept {
@@ -280,7 +291,7 @@ class client {
 
   /// Opens a key stream. Returns a key_stream for the statuses 0, 1 and 7 (key_stream::outcome() says which), else
   /// an error: ksid_in_use, no_qkd_connection, timeout, invalid_argument, not_authorized, resource_limit,
-  /// shutting_down, or the transport's.
+  /// shutting_down, protocol_error (keys of no octets), or the transport's.
   /// After an error the key manager may have the stream all the same, until its TTL: with its KSID it can be opened again.
   /// Clause: GS QKD 004 V2.1.1, 6.1 (OPEN_CONNECT); D5, D8, D9.
   [[nodiscard]] result<key_stream> open_connect(const open_connect_request& request) {
@@ -288,7 +299,7 @@ class client {
     step.run(*room_, this_client());
     if (step.error()) return step.error();
     auto& r = step.answer();
-    if (!is_answer(r.outcome, operation::open_connect)) return r.outcome;
+    if (const auto taken = take_opened(r); !taken) return taken.error();
     key_stream opened{via_, arena_, std::move(r), request.strict_once};
     opened.room_ = room_;
     return opened;
@@ -374,7 +385,8 @@ inline result<key_stream::run> key_stream::next_keys_into(std::span<std::byte> o
     return run{*one, 1};
   }
   const key_wish wish{std::nullopt, out, {}, key_patience::timeout};
-  if (end_->spoken.get_keys || end_->spoken.subscribe) return ask_for(wish);
+  // strict once, what came behind a gap could not be asked for again
+  if (end_->spoken.get_keys || end_->spoken.subscribe || end_->strict_once) return ask_for(wish);
   batch_steps batch{*end_, out};
   batch.run(*room_, end_.get());
   if (!batch.error()) return batch.got();

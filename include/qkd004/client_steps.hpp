@@ -64,6 +64,7 @@ class client_steps {
   [[nodiscard]] virtual next go_on(time_point now) = 0;
   [[nodiscard]] std::span<call* const> calls() const noexcept { return calls_; }
   void start(watcher* who = nullptr) {
+    const auto turn = std::move(turn_);  // the next may go when these are on their way
     watcher_ = who;
     open_.store(calls_.size(), std::memory_order_relaxed);  // the transport's own locks hand it on
     start_calls();
@@ -106,6 +107,8 @@ class client_steps {
 
   exchange& via_;
   std::vector<call*> calls_;
+  /// Of who claims indices, from then until start() or until they are given back.
+  std::unique_lock<std::mutex> turn_;
 
  private:
   void part_done() noexcept {
@@ -147,14 +150,22 @@ class one_step final : public client_steps {
 /// Threads: any number.
 struct stream_end {
   /// The request of a call that was given up, still in flight, or its answer: the next call for its index takes it over.
+  /// Its `request` is the one that is in flight.
   /// So requests that nobody waits for do not pile up at the key manager, strict once burns nothing (R8), and in plain
   /// 004, where asking for later keys acknowledges earlier ones (R5), nothing is lost.
   struct kept_answer final : call {
-    std::uint64_t count = 1;  ///< keys that were asked for
-    bool describes = false;   ///< with vendor metadata
+    std::uint64_t count = 1;   ///< keys that were asked for
+    bool describes = false;    ///< with vendor metadata
+    std::uint64_t number = 0;  ///< counts requests
     secret_bytes memory;
     key_metadata metadata;  ///< of the first key
     time_point came{};
+
+    /// Requires: done().
+    [[nodiscard]] bool has_key() const noexcept {
+      const auto* one = std::get_if<get_key_response>(&response);
+      return !error && (one != nullptr ? one->outcome == status::success : keys > 0);
+    }
 
    private:
     void on_complete() noexcept override { came = boot_clock::now(); }
@@ -194,42 +205,30 @@ struct stream_end {
     return ring.get();
   }
 
-  /// Keys that are sent ahead: null while that is not wanted, or something below is still to be read: what a flow
-  /// brings is acknowledged up to its end.
-  result<std::shared_ptr<key_flow>> flow_or_begin() {
+  /// What is next: null, and a run of indices that is claimed; or the keys that are sent ahead, and none is. One lock over
+  /// both: between them another might begin a flow at what is claimed here.
+  std::shared_ptr<key_flow> flow_or_claim(std::uint64_t most, index_ledger::run& claimed) {
     const std::lock_guard lock{mutex};
-    if (!flow && ahead != 0 && ledger.is_whole() && kept.empty()) {
-      auto made = via->subscribe(opened, ledger.had_below(), ahead, arena);
-      if (!made) {
-        ahead = 0;
-        return made.error();
-      }
-      flow = std::move(*made);
-    }
-    return flow;
+    if (auto begun = flow_or_begin(); begun && *begun != nullptr) return std::move(*begun);
+    claimed = ledger.claim(most);
+    return nullptr;
   }
   /// What has arrived and was not taken is served again.
   void end_flow() {
-    std::shared_ptr<key_flow> ends;
-    std::uint32_t sent = 0;
-    {
-      const std::lock_guard lock{mutex};
-      sent = std::exchange(ahead, 0);
-      ends = std::exchange(flow, nullptr);
-    }
+    std::shared_ptr<key_flow> ends;  // goes outside the lock
+    const std::lock_guard lock{mutex};
+    const std::uint32_t sent = std::exchange(ahead, 0);
+    ends = std::exchange(flow, nullptr);
     if (!ends) return;
     ends->stop();
-    const std::lock_guard lock{mutex};
     ledger = index_ledger{ends->position(), ends->position() + sent};
   }
   result<void> prefetch(std::uint32_t keys) {
     if (opened.outcome == status::qos_not_met) return status::qos_not_met;
     if (!spoken.subscribe || find_ring() != nullptr) return {};
     end_flow();
-    {
-      const std::lock_guard lock{mutex};
-      ahead = keys;
-    }
+    const std::lock_guard lock{mutex};
+    ahead = keys;
     const auto begun = flow_or_begin();
     if (!begun) return begun.error();
     return {};
@@ -242,12 +241,14 @@ struct stream_end {
   void settle(const index_ledger::run& r, std::uint64_t had) {
     const std::lock_guard lock{mutex};
     ledger.settle(r, had);
+    drop_kept([&r, had](std::uint64_t index) { return r.first <= index && index < r.first + had; });
   }
   /// `index` is gone for good, and nothing below `lowest` is live.
   void skip(std::uint64_t index, std::uint64_t lowest) {
     const std::lock_guard lock{mutex};
     ledger.give_up(index);
     ledger.skip_to(lowest);
+    drop_kept();
   }
   std::uint64_t had_below() {
     const std::lock_guard lock{mutex};
@@ -274,9 +275,9 @@ struct stream_end {
     if (!heir || !heir->inherits()) return;
     try {
       const std::lock_guard lock{mutex};
-      const std::uint64_t had = ledger.had_below();
-      std::erase_if(kept, [had](const auto& k) { return k.first < had && k.second->done(); });
+      if (is_worthless(index, *heir)) return give_up(*heir);
       auto& place = kept[index];
+      if (place && comes_before(*place, *heir)) return give_up(*heir);
       if (place) give_up(*place);
       place = std::move(heir);
     } catch (...) {  // no memory: nobody waits for it then
@@ -286,16 +287,19 @@ struct stream_end {
   /// For the call that asks for these; nullptr when there is no memory for it.
   std::unique_ptr<kept_answer> make_heir(std::uint64_t count) {
     std::unique_ptr<kept_answer> heir;
+    std::uint64_t number = 0;
     const std::size_t size = count * chunk_size();
     {
       const std::lock_guard lock{mutex};
       heir = std::move(spare);
+      number = ++requests;
     }
     if (!heir) heir = std::make_unique<kept_answer>();
     heir->rearm();
+    heir->number = number;
     if (heir->memory.size() < size) {
       heir->memory = {};
-      auto memory = size <= most_kept ? arena.allocate(size) : status::resource_limit;
+      auto memory = count == 1 || size <= most_kept ? arena.allocate(size) : status::resource_limit;
       if (!memory) return nullptr;
       heir->memory = std::move(*memory);
     }
@@ -327,7 +331,7 @@ struct stream_end {
     via->wait(c);
   }
 
-  static constexpr std::size_t most_kept = 64 * 1024;  ///< octets of one answer
+  static constexpr std::size_t most_kept = 64 * 1024;  ///< octets of one answer with several keys
 
   const std::shared_ptr<exchange> via;
   const secret_arena arena;
@@ -339,13 +343,62 @@ struct stream_end {
   std::atomic<bool> wants_vendor_metadata{false};
   std::atomic<bool> left;  ///< there is nothing to close any more
 
-  std::mutex mutex;                ///< of what follows
+  /// Wire: requests for what is next leave in the order of their indices. Answers come in the order of requests: one
+  /// that left late would stand behind others that wait until it was read.
+  std::mutex turn;
+  std::mutex mutex;  ///< of what follows; taken inside `turn`, and the exchange's own locks inside it
   std::shared_ptr<key_ring> ring;  ///< set by the first that finds it
   index_ledger ledger;             ///< wire
   std::shared_ptr<key_flow> flow;  ///< wire: keys that are sent ahead
   std::uint32_t ahead = 0;         ///< so many keys of it may have come and not been taken
   std::map<std::uint64_t, std::unique_ptr<kept_answer>> kept;  ///< wire, by index
   std::unique_ptr<kept_answer> spare;                          ///< wire
+  std::uint64_t requests = 0;                                  ///< for keys
+
+ private:
+  // in `mutex`
+
+  /// Keys that are sent ahead: null while that is not wanted, or something below is still to be read: what a flow
+  /// brings is acknowledged up to its end.
+  result<std::shared_ptr<key_flow>> flow_or_begin() {
+    if (flow || ahead == 0 || !ledger.is_whole()) return flow;
+    drop_kept();
+    if (kept.lower_bound(ledger.had_below()) != kept.end()) return flow;
+    auto made = via->subscribe(opened, ledger.had_below(), ahead, arena);
+    if (!made) {
+      ahead = 0;
+      return made.error();
+    }
+    flow = std::move(*made);
+    return flow;
+  }
+
+  /// No later call has a use for it. Strict once an answer is the only one, whatever became of its index here.
+  bool is_worthless(std::uint64_t index, const kept_answer& k) const noexcept {
+    if (k.done() && !k.has_key()) return true;
+    return !strict_once && index < ledger.had_below();
+  }
+  /// Of two for one index, `b` not worthless: whether `a` is the one that has the key, or will. The server answers in the
+  /// order of requests.
+  static bool comes_before(const kept_answer& a, const kept_answer& b) noexcept {
+    if (a.done()) return a.has_key();
+    return !b.done() && a.number < b.number;
+  }
+  /// What is worthless, and what was had.
+  template <class WasHad>
+  void drop_kept(WasHad was_had) {
+    for (auto it = kept.begin(); it != kept.end();) {
+      if (was_had(it->first) || is_worthless(it->first, *it->second)) {
+        give_up(*it->second);
+        it = kept.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  void drop_kept() {
+    drop_kept([](std::uint64_t) { return false; });
+  }
 };
 
 [[nodiscard]] inline std::uint32_t age_of(time_point since, time_point now) noexcept {
@@ -375,8 +428,9 @@ class key_steps final : public client_steps {
   key_steps(stream_end& end, const key_wish& wish)
       : client_steps{*end.via}, end_{end}, wish_{wish}, call_{*this} {}
   ~key_steps() override {
+    if (is_unread_ && call_.done()) leave_to_heir();
+    end_.keep(asked_.first, heir_);  // before who asks next looks for it
     settle(0);
-    end_.keep(asked_.first, heir_);
   }
 
   next go_on(time_point now) override {
@@ -408,15 +462,24 @@ class key_steps final : public client_steps {
   [[nodiscard]] next begin(time_point now) {
     deadline_ = now + patience();
     describes_ = end_.describes() && !wish_.metadata.empty();
-    if (!wish_.index) {
-      if (auto begun = end_.flow_or_begin(); begun && *begun != nullptr) {
-        flow_ = std::move(*begun);
-        stage_ = stage::flowing;
-        return from_flow(now);
-      }
+    if (!wish_.index) return ask_for_next(now);
+    stage_ = stage::asked;
+    asked_ = {*wish_.index, 1};
+    return ask_for_claimed(now);
+  }
+
+  [[nodiscard]] next ask_for_next(time_point now) {
+    const std::size_t fit = std::min<std::size_t>(wish_.out.size() / end_.chunk_size(), 0xffff);
+    turn_ = std::unique_lock{end_.turn};
+    flow_ = end_.flow_or_claim(end_.spoken.get_keys && !end_.strict_once ? fit : 1, asked_);
+    if (flow_ != nullptr) {
+      turn_ = {};
+      stage_ = stage::flowing;
+      return from_flow(now);
     }
     stage_ = stage::asked;
-    claim();
+    is_claimed_ = true;
+    repeated_ = false;
     return ask_for_claimed(now);
   }
 
@@ -434,18 +497,9 @@ class key_steps final : public client_steps {
     return ask(call_, deadline_);
   }
 
-  void claim() {
-    repeated_ = false;
-    if (wish_.index) {
-      asked_ = {*wish_.index, 1};
-      return;
-    }
-    const std::size_t fit = std::min<std::size_t>(wish_.out.size() / end_.chunk_size(), 0xffff);
-    asked_ = end_.claim(end_.spoken.get_keys && !end_.strict_once ? fit : 1);
-    is_claimed_ = true;
-  }
   void settle(std::uint64_t had) {
     if (std::exchange(is_claimed_, false)) end_.settle(asked_, had);
+    turn_ = {};  // of a request that was not made
   }
 
   [[nodiscard]] any_request request() {
@@ -470,16 +524,25 @@ class key_steps final : public client_steps {
 
   [[nodiscard]] next ask_for_claimed(time_point now) {
     call_.rearm();
-    call_.request = request();
     call_.key_buffer = wish_.out;
     call_.metadata_buffer = wish_.metadata;
     end_.put_back(std::move(heir_));
     heir_ = end_.make_heir(asked_.count);
     // what is handed out is erased there: it must not be lost here
     if (!heir_ && end_.strict_once) return fail(status::resource_limit, asked_.first, now);
-    if (heir_) heir_->describes = describes_;
     call_.heir = heir_.get();
+    asks(request(), describes_);
+    is_unread_ = true;
     return ask(call_, now + patience() + grace);
+  }
+
+  /// What is asked, as whoever reads the answer has to know.
+  void asks(any_request r, bool describes) {
+    if (heir_) {
+      heir_->request = r;
+      heir_->describes = describes;
+    }
+    call_.request = std::move(r);
   }
 
   void start_calls() override {
@@ -491,26 +554,35 @@ class key_steps final : public client_steps {
   [[nodiscard]] bool adopt() {
     auto kept = end_.take_kept(asked_.first);
     if (!kept) return false;
-    if (!waits() && !kept->done()) {  // it would have been answered
+    // whoever never waits would not read, and nobody else may
+    if (!waits() && !kept->done()) static_cast<void>(via_.drive(boot_clock::now()));
+    if (!waits() && !kept->done()) {
       end_.keep(asked_.first, kept);
       call_.error = status::insufficient_key;
       call_.complete();
       return true;
     }
+    any_request mine = call_.request;
     if (end_.strict_once || (kept->count <= asked_.count && kept->describes == describes_)) {
       kept->heir = &call_;
+      asks(kept->request, kept->describes);  // it is in flight, and may be GET_KEY where this is GET_KEYS
+      if (heir_) std::swap(heir_->number, kept->number);
     }
     end_.give_up(*kept);
-    return call_.inherits() || take_answer(*kept);
+    const std::uint64_t would_tell = std::exchange(told_, 0);  // in a request that is not made
+    if (call_.inherits()) return true;
+    asks(std::move(mine), describes_);
+    if (heir_ && kept->heir != nullptr) std::swap(heir_->number, kept->number);
+    if (take_answer(*kept)) return true;
+    told_ = would_tell;
+    return false;
   }
 
   [[nodiscard]] bool take_answer(stream_end::kept_answer& kept) {
-    if (kept.error || kept.memory.empty() || (describes_ && !kept.describes && !end_.strict_once))
-      return false;
+    if (kept.memory.empty() || (describes_ && !kept.describes && !end_.strict_once)) return false;
     const auto* one = std::get_if<get_key_response>(&kept.response);
     const auto* several = std::get_if<get_keys_response>(&kept.response);
-    const bool had = one != nullptr ? one->outcome == status::success : kept.keys > 0;
-    if (!had || (several != nullptr && several->first != asked_.first)) return false;
+    if (!kept.has_key() || (several != nullptr && several->first != asked_.first)) return false;
     const auto age = boot_clock::now() - kept.came +
                      std::chrono::milliseconds{one != nullptr ? one->metadata.age_ms : kept.metadata.age_ms};
     const std::chrono::seconds ttl{end_.opened.quality.ttl_s};
@@ -526,7 +598,23 @@ class key_steps final : public client_steps {
     return true;
   }
 
+  /// An exception has come between an answer and who asked for it: it is the next call's, as that of a cancelled one.
+  void leave_to_heir() noexcept {
+    const auto* one = std::get_if<get_key_response>(&call_.response);
+    const std::uint64_t came = one == nullptr ? call_.keys : one->outcome == status::success ? 1U : 0U;
+    const std::size_t size = std::min(came, asked_.count) * end_.chunk_size();
+    if (call_.error || size == 0 || call_.inherit() == nullptr) return;
+    heir_->keys = call_.keys;
+    heir_->response = std::move(call_.response);
+    heir_->vendor_metadata = std::move(call_.vendor_metadata);
+    if (!wish_.metadata.empty()) heir_->metadata = wish_.metadata.front();
+    std::memcpy(heir_->memory.data(), wish_.out.data(), size);
+    wipe(wish_.out.data(), size);
+    heir_->complete();
+  }
+
   [[nodiscard]] next answered(time_point now) {
+    is_unread_ = false;
     if (call_.error) {
       end_.keep(asked_.first, heir_);
       if (may_repeat(call_.error) && !std::exchange(repeated_, true)) return ask_for_claimed(now);
@@ -549,7 +637,10 @@ class key_steps final : public client_steps {
       const bool odd = lowest != asked_.first || count == 0 || count > asked_.count;
       if (outcome == status::success && odd) return fail(status::protocol_error, asked_.first, now);
     }
-    if (outcome == status::timeout && call_.inherits() && now < deadline_) return ask_for_claimed(now);
+    // what was taken over may have had less patience than this, or the end of it
+    const bool not_yet = outcome == status::timeout ||
+                         (waits() && outcome == status::insufficient_key && lowest <= asked_.first);
+    if (not_yet && call_.inherits() && now < deadline_) return ask_for_claimed(now);
     if (outcome != status::success) return fail(outcome, lowest, now);
     settle(count);
     got_ = {asked_.first, count};
@@ -564,8 +655,7 @@ class key_steps final : public client_steps {
     const bool gone = s == status::index_not_available || s == status::insufficient_key;
     if (wish_.index || !gone || lowest <= index) return finish(why);
     end_.skip(index, lowest);  // gone for good: the key manager named the lowest that is not
-    claim();
-    return ask_for_claimed(now);
+    return ask_for_next(now);
   }
 
   stream_end& end_;
@@ -577,6 +667,7 @@ class key_steps final : public client_steps {
   index_ledger::run asked_;
   bool is_claimed_ = false;
   bool repeated_ = false;
+  bool is_unread_ = false;  ///< call_ was asked, and its answer not looked at
   std::uint64_t told_ = 0;
   std::unique_ptr<stream_end::kept_answer> heir_;
   part call_;
@@ -592,8 +683,8 @@ class batch_steps final : public client_steps {
 
   batch_steps(stream_end& end, std::span<std::byte> out) : client_steps{*end.via}, end_{end}, out_{out} {}
   ~batch_steps() override {
-    settle(0);
     for (std::size_t i = 0; i < heirs_.size(); ++i) end_.keep(asked_.first + i, heirs_[i]);
+    settle(0);
   }
 
   next go_on(time_point now) override {
@@ -604,6 +695,7 @@ class batch_steps final : public client_steps {
     calls_.reserve(most);
     while (parts_.size() < most) parts_.push_back(std::make_unique<part>(*this));
     while (heirs_.size() < most) heirs_.push_back(end_.make_heir(1));
+    turn_ = std::unique_lock{end_.turn};
     asked_ = end_.claim(most);
     is_claimed_ = true;
     if (end_.keeps(asked_.first)) {  // asked for already
@@ -619,6 +711,7 @@ class batch_steps final : public client_steps {
       parts_[i]->key_buffer = out_.subspan(i * size, size);
       parts_[i]->deadline = now + end_.timeout() + grace;
       parts_[i]->heir = heirs_[i].get();
+      if (heirs_[i]) heirs_[i]->request = r;
       calls_.push_back(parts_[i].get());
     }
     return next::calls;
@@ -634,6 +727,7 @@ class batch_steps final : public client_steps {
  private:
   void settle(std::uint64_t had) {
     if (std::exchange(is_claimed_, false)) end_.settle(asked_, had);
+    turn_ = {};  // of a request that was not made
   }
   [[nodiscard]] next answered() {
     got_.first = asked_.first;
@@ -701,6 +795,16 @@ class close_steps final : public client_steps {
   const std::uint32_t timeout =
       request.quality.timeout_ms == 0 ? qos_defaults::timeout_ms : request.quality.timeout_ms;
   return {via, request, std::chrono::milliseconds{timeout} + client_steps::grace};
+}
+/// Makes of an answer to OPEN_CONNECT what a stream can work with: servers of others may leave Timeout at 0.
+/// Returns its outcome if it is none of the answers, and protocol_error for keys of no octets.
+[[nodiscard]] inline result<void> take_opened(open_connect_response& r) {
+  if (!is_answer(r.outcome, operation::open_connect)) return r.outcome;
+  if (r.outcome == status::qos_not_met)
+    return {};  // there is no stream, and the counter-proposal stays as it is
+  if (r.quality.key_chunk_size == 0) return status::protocol_error;
+  if (r.quality.timeout_ms == 0) r.quality.timeout_ms = qos_defaults::timeout_ms;
+  return {};
 }
 
 }  // namespace qkd004

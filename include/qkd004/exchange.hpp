@@ -138,7 +138,8 @@ class exchange {
   exchange& operator=(const exchange&) = delete;
   virtual ~exchange() = default;
 
-  /// Sends all of them, in this order, in one go where the transport can.
+  /// Sends all of them, in this order, in one go where the transport can. Does not wait for answers: a stream's other
+  /// callers may be waiting for this to return, so that their requests follow in order.
   virtual void start(std::span<call* const> calls) = 0;
 
   /// Returns when `c` is done, which is not later than shortly after its deadline. A transport without a thread of

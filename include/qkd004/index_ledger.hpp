@@ -19,7 +19,7 @@ class index_ledger {
   explicit index_ledger(std::uint64_t lowest = 0, std::uint64_t asked_below = 0) noexcept
       : next_{lowest}, asked_below_{std::max(lowest, asked_below)}, told_{lowest} {}
 
-  /// Indices without a gap that were claimed together. Each is settled once, by give_back() or received().
+  /// Indices without a gap that were claimed together. Each is settled once.
   struct run {
     std::uint64_t first = 0;
     std::uint64_t count = 0;
@@ -42,9 +42,12 @@ class index_ledger {
     return r;
   }
 
-  /// The first `had` of a claimed run were received, the others were not.
+  /// The first `had` of a claimed run were received, the others were not. One that was claimed of another ledger says
+  /// nothing here.
   void settle(const run& r, std::uint64_t had) {
-    asked_.erase(asked_.find(r.first));
+    const auto it = asked_.find(r.first);
+    if (it == asked_.end()) return;
+    asked_.erase(it);
     unacknowledged_ = unacknowledged_ || had > 0;
     const std::uint64_t begin = r.first + had;
     const std::uint64_t end = r.first + r.count;

@@ -128,6 +128,8 @@ class key_manager final : public key_service {
   void subscribe(caller who, const subscribe_request& request, time_point now) override;
   [[nodiscard]] stream_reports report(connection_id who, const key_stream_id& stream,
                                       time_point now) override;
+  [[nodiscard]] std::vector<link_report> links(time_point now) override;
+  [[nodiscard]] stream_reports report_all(time_point now) override;
 
   /// The ring of a stream that this connection may read, for callers in this process; nullptr if it may not, or if
   /// the peer has not accepted the stream yet.
@@ -174,8 +176,7 @@ class key_manager final : public key_service {
   using principal_id = std::uint32_t;
   static constexpr principal_id anonymous = 0;
 
-  /// How far a link got with its present connection.
-  enum class stage : std::uint8_t { down, greeting, starting, ready };
+  using stage = link_report::stage;
 
   struct stream;
   struct known_principal {
@@ -327,6 +328,7 @@ class key_manager final : public key_service {
     std::uint64_t borrow_serial = 0;                 ///< of the last that was asked for
     bool asking = false;                             ///< and its answer has not come
     std::set<key_stream_id> closing;                 ///< closed here, and the peer has not said that it knows
+    link_report counted;  ///< what is counted as it happens, and of streams that have ended
   };
 
   struct route {
@@ -435,6 +437,7 @@ class key_manager final : public key_service {
   [[nodiscard]] status serve_run(stream& s, std::uint64_t first, std::uint64_t most, time_point now);
   [[nodiscard]] get_keys_response response_of(const stream& s, std::uint64_t first) const;
   void after_run(stream& s, std::uint64_t first);
+  void count_delivered(const stream& s, std::uint64_t keys);
   [[nodiscard]] std::string vendor_metadata_of(const stream& s, std::uint64_t first) const;
   static void forget_descriptions(stream& s);
   [[nodiscard]] std::uint32_t most_in_answer(const stream& s, std::size_t vendor) const noexcept;

@@ -31,6 +31,7 @@ inline void key_manager::refill(link& l, std::uint64_t want, time_point now) {
     if (!block->has_value()) return l.rate.exhausted(now);
     l.fruitless = 0;
     l.rate.add((*block)->bytes.size());
+    l.counted.received += (*block)->bytes.size();
     l.largest_block = std::max<std::uint64_t>(l.largest_block, (*block)->bytes.size());
     l.pool.append(std::move((*block)->bytes), std::move((*block)->provenance));
   }

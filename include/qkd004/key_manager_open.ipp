@@ -415,6 +415,9 @@ inline void key_manager::remove(stream& s, ending how, status tell) {
     totals_.acknowledged_chunks += all.acknowledged;
     totals_.expired_chunks += all.expired;
     totals_.discarded_chunks += all.discarded;
+    l.counted.bound += all.bound;
+    l.counted.expired += all.expired;
+    l.counted.discarded += all.discarded;
   }
   release_promise(s);
   l.schedule.erase({s.turn, s.serial});

@@ -119,7 +119,7 @@ inline bool key_manager::try_get(stream& s, caller who, const get_key_request& r
   r.key = one.key.key;
   r.has_metadata = request.metadata_size != 0 && !s.quality.metadata_mimetype.empty();
   r.metadata = one.key.metadata;
-  totals_.delivered += 1;
+  count_delivered(s, 1);
   out_.answer(who, r);
   if (s.strict_once) {
     wipe(scratch_.data(), s.quality.key_chunk_size);
@@ -177,10 +177,17 @@ inline get_keys_response key_manager::response_of(const stream& s, std::uint64_t
 
 /// The answer with run_ is given.
 inline void key_manager::after_run(stream& s, std::uint64_t first) {
-  totals_.delivered += run_.size();
+  count_delivered(s, run_.size());
   if (s.strict_once) wipe(scratch_.data(), s.quality.key_chunk_size);
   if (s.attached) s.ring->acknowledge_below(first + run_.size());
   run_.clear();
+}
+
+inline void key_manager::count_delivered(const stream& s, std::uint64_t keys) {
+  totals_.delivered += keys;
+  link& l = link_of(s);
+  l.counted.delivered += keys;
+  l.counted.delivered_octets += keys * s.quality.key_chunk_size;
 }
 
 /// Keys that one answer has room for: a frame's length, less what stands around the keys, and `vendor` octets.
@@ -345,6 +352,10 @@ inline stream_report key_manager::report_of(stream& s, time_point now) {
   r.rate_bps = s.meter.bps(now);
   r.deviation_bps = s.meter.deviation(now);
   r.link_bps = link_of(s).rate.bps();
+  if (const auto oldest = s.ring->oldest_live()) {
+    r.oldest_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(now - *oldest).count(), 0));
+  }
   return r;
 }
 
@@ -362,6 +373,51 @@ inline stream_reports key_manager::report(connection_id who, const key_stream_id
   for (const auto& [serial, s] : open) {
     if (all.streams.size() == options_.limits.max_reported) break;
     all.streams.push_back(report_of(*s, now));
+  }
+  return all;
+}
+
+inline stream_reports key_manager::report_all(time_point now) {
+  stream_reports all;
+  all.open = by_serial_.size();
+  for (const auto& [serial, s] : by_serial_) {
+    if (all.streams.size() == options_.limits.max_reported) break;
+    if (!s->ring) continue;
+    all.streams.push_back(report_of(*s, now));
+    if (s->open) all.streams.back().owner = principals_[s->owner].name;
+  }
+  return all;
+}
+
+/// Of a ring no more is looked at than its counters: to look at every slot of every stream would hold up whoever
+/// waits for a key.
+inline std::vector<link_report> key_manager::links(time_point) {
+  std::vector<link_report> all;
+  for (const auto& l : links_) {
+    link_report r = l->counted;
+    r.name = l->options.name;
+    r.peer = l->options.peer;
+    r.at = l->at;
+    r.key_source = l->source->capabilities().kind;
+    r.security = l->source->capabilities().security;
+    r.source_ended = l->source_ended;
+    r.pooled = l->pool.end() - l->bound;
+    r.room = options_.limits.pool_bytes;
+    r.promised_bps = l->promised_bps;
+    r.bps = l->rate.bps();
+    all.push_back(std::move(r));
+  }
+  for (const auto& [serial, s] : by_serial_) {
+    link_report& r = all[s->via];
+    r.streams += 1;
+    r.waiting += s->waiting.size();
+    if (!s->ring) continue;
+    const std::uint64_t chunk = s->quality.key_chunk_size;
+    r.bound += s->ring->published();
+    r.expired += s->ring->expired();
+    r.discarded += s->ring->discarded();
+    r.in_streams += (s->ring->published() - s->ring->lowest_live()) * chunk;
+    r.room += s->ring->shape().capacity * chunk;
   }
   return all;
 }

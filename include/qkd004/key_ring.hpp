@@ -178,6 +178,13 @@ class key_ring {
     return at(p).since;  // written by this thread only
   }
 
+  /// When lowest_live() was published.
+  [[nodiscard]] std::optional<time_point> oldest_live() const noexcept {
+    const std::uint64_t p = lowest_live();
+    if (p == published()) return std::nullopt;
+    return at(p).since;  // written by this thread only
+  }
+
   /// \name Serving over a wire: the publisher's thread
   ///@{
 
@@ -361,6 +368,14 @@ class key_ring {
     std::uint64_t discarded;  ///< burnt, or there when the ring was closed
     std::uint64_t live;       ///< live or served
   };
+
+  /// How many chunks have expired, or were discarded.
+  [[nodiscard]] std::uint64_t expired() const noexcept {
+    return expired_.load(std::memory_order_acquire);  // pairs with the release in count_expired()
+  }
+  [[nodiscard]] std::uint64_t discarded() const noexcept {
+    return discarded_.load(std::memory_order_acquire);  // pairs with the release in count_discarded()
+  }
 
   /// The balance: bound = acknowledged + expired + discarded + live. A chunk on its way out of the ring
   /// counts as acknowledged. Taking keeps no counter: this looks at every slot.

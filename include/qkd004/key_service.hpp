@@ -46,6 +46,39 @@ struct stream_report {
   std::uint64_t rate_bps = 0;       ///< what came into the stream in the last full second
   std::uint64_t deviation_bps = 0;  ///< largest difference between two seconds that follow one another
   std::uint64_t link_bps = 0;       ///< of the link underneath, measured or stated; 0: as fast as asked
+  std::uint64_t oldest_ms = 0;      ///< age of the oldest key that was not served; 0: there is none
+  std::string owner;  ///< principal of this side, from report_all(); empty: nobody has opened it here
+};
+
+/// How a link to a peer stands at this side. Of counts, streams that have ended are a part.
+struct link_report {
+  /// How far it got with its present connection.
+  enum class stage : std::uint8_t {
+    down,      ///< there is no connection
+    greeting,  ///< the key managers have not heard of each other yet
+    starting,  ///< the key sources have not agreed yet
+    ready,     ///< key goes to streams
+  };
+
+  std::string name;
+  std::string peer;  ///< node id
+  stage at = stage::down;
+  std::string key_source;  ///< what kind it is
+  security_class security = security_class::simulated_insecure;
+  bool source_ended = false;     ///< it gives no more
+  std::uint64_t streams = 0;     ///< registered now
+  std::uint64_t waiting = 0;     ///< calls that wait now
+  std::uint64_t received = 0;    ///< octets of key that came from the source
+  std::uint64_t pooled = 0;      ///< octets that no stream has yet
+  std::uint64_t in_streams = 0;  ///< octets in streams, from the lowest key that was not served on
+  std::uint64_t room = 0;        ///< octets that both have when there is plenty
+  std::uint64_t bound = 0;       ///< chunks that streams were given
+  std::uint64_t delivered = 0;   ///< keys in answers (rings' takers are not seen here)
+  std::uint64_t delivered_octets = 0;
+  std::uint64_t expired = 0;       ///< chunks whose TTL was over
+  std::uint64_t discarded = 0;     ///< chunks that were burned, or there when their stream ended
+  std::uint64_t promised_bps = 0;  ///< sum of the Min_bps of its streams that were opened at this side first
+  std::uint64_t bps = 0;           ///< measured or stated; 0: as fast as asked
 };
 
 /// How a caller's streams stand, or the one that was named.
@@ -82,6 +115,14 @@ class key_service {
   /// The caller's streams, or the one that is named; none if that is unknown or not the caller's.
   [[nodiscard]] virtual stream_reports report(connection_id who, const key_stream_id& stream,
                                               time_point now) = 0;
+  ///@}
+
+  /// \name For whoever runs the site: costs some memory accesses for each stream, so not for each request
+  ///@{
+  /// In the order in which they were added.
+  [[nodiscard]] virtual std::vector<link_report> links(time_point now) = 0;
+  /// The streams of all principals, and those that only the peer's application has opened.
+  [[nodiscard]] virtual stream_reports report_all(time_point now) = 0;
   ///@}
 
   /// Does all that is due.

@@ -23,6 +23,7 @@ struct limits {
   std::size_t max_frame = 64 * 1024;  ///< octets of a frame's payload that a peer may send
   std::size_t max_in_flight = 256;    ///< requests of one connection that were read and not answered
   std::size_t max_unsent = std::size_t{1} << 20;  ///< octets of answers a connection may leave unread
+  std::size_t max_log_lines = 20;  ///< of one kind in ten seconds; of the rest the log has the number
 };
 
 }  // namespace qkd004

@@ -151,15 +151,31 @@ class self_link final : public key_service {
   [[nodiscard]] stream_reports report(connection_id who, const key_stream_id& stream,
                                       time_point now) override {
     stream_reports all;
-    for (const std::size_t side : {a, b}) {
-      stream_reports mine = sides_[side]->manager.report(who, stream, now);
-      all.open += mine.open;
-      for (stream_report& r : mine.streams) {
-        r.source.erase(0, prefix_size);
-        r.destination.erase(0, prefix_size);
-        all.streams.push_back(std::move(r));
-      }
-    }
+    for (const auto& s : sides_) add(all, s->manager.report(who, stream, now));
+    return all;
+  }
+
+  /// The link between the sides, with what both of them count.
+  [[nodiscard]] std::vector<link_report> links(time_point now) override {
+    std::vector<link_report> all = sides_[a]->manager.links(now);
+    const link_report other = sides_[b]->manager.links(now).front();
+    link_report& r = all.front();
+    r.peer = node_;
+    r.waiting += other.waiting;
+    r.pooled += other.pooled;
+    r.in_streams += other.in_streams;
+    r.room += other.room;
+    r.bound += other.bound;
+    r.delivered += other.delivered;
+    r.delivered_octets += other.delivered_octets;
+    r.expired += other.expired;
+    r.discarded += other.discarded;
+    return all;
+  }
+  /// Of both sides, as in report().
+  [[nodiscard]] stream_reports report_all(time_point now) override {
+    stream_reports all;
+    for (const auto& s : sides_) add(all, s->manager.report_all(now));
     return all;
   }
 
@@ -240,6 +256,16 @@ class self_link final : public key_service {
     std::unordered_map<connection_id, std::size_t> side_of;
     std::size_t next = a;  ///< side of the next caller that nothing is known of
   };
+
+  /// What one side tells, under the names that its applications know.
+  static void add(stream_reports& all, stream_reports&& mine) {
+    all.open += mine.open;
+    for (stream_report& r : mine.streams) {
+      r.source.erase(0, prefix_size);
+      r.destination.erase(0, prefix_size);
+      all.streams.push_back(std::move(r));
+    }
+  }
 
   [[nodiscard]] bool is_local(std::string_view uri) const {
     return node_of(uri) == node_ || matches_any(local_uris_, uri);

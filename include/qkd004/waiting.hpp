@@ -17,15 +17,16 @@
 
 namespace qkd004 {
 
-/// While it lives, calls of this thread that wait ask it every 50 ms, and sooner when a signal interrupts them, whether
-/// to go on; `false` ends the call with std::errc::operation_canceled, without a key consumed. For hosts that have to
-/// see to signals themselves, as interpreters do.
+/// While it lives, calls of this thread that wait ask it every 50 ms, over a wire sooner when a signal interrupts them,
+/// whether to go on; `false` ends the call with std::errc::operation_canceled, without a key consumed. For hosts that have
+/// to see to signals themselves, as interpreters do.
 ///
 ///     const qkd004::waiting_hook hook{[] { return !interrupted; }};
 ///     auto key = stream.next_key();
 ///
-/// An exception that `go_on` throws leaves the call, and ends it likewise. What is started without a thread that waits
-/// (async_client) asks nobody. Looking up a host's name is not interrupted.
+/// An exception that `go_on` throws leaves the call, and ends it likewise: a key that has come meanwhile is the next
+/// call's. What is started without a thread that waits (async_client) asks nobody, nor do the calls of v1. Looking up a
+/// host's name is not interrupted.
 /// Threads: of the one that made it; the innermost counts.
 class waiting_hook {
  public:
@@ -125,7 +126,7 @@ class waiting_room::waiter {
       ring_ = nullptr;
       if (why_) return false;
     }
-    return look_up();
+    return boot_clock::now() < look_up_at_ || look_up();
   }
 
  private:

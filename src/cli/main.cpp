@@ -36,11 +36,11 @@ CLI::Validator between(Number least, Number most) {
   return CLI::Range(least, most).description("");
 }
 
-void add_log_level(CLI::App& command, std::string& level, const std::string& what) {
-  command.add_option("--log-level", level, what + ": debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}).description(""))
+void add_log_level(CLI::App& command, std::string& level, const std::string& what, const std::string& usual) {
+  command.add_option("--log-level", level, what + ": debug, info, notice, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "notice", "warning", "error"}).description(""))
       ->type_name("LEVEL")
-      ->default_str(level);
+      ->default_str(usual);
 }
 
 /// Who an application is, and whom it takes for the key manager at HOST. Returns `--certificate`.
@@ -163,9 +163,21 @@ struct command_line {
         ->default_str("1000")
         ->check(between(10, 3'600'000))
         ->type_name("[MS]");
-    add_log_level(c, serve.log_level, "least level logged to standard error");
-    end_help(c, "Prints 'listening URI' for each listener once it accepts connections.",
-             "serve --config examples/site-a.toml");
+    add_log_level(c, serve.log_level, "least level logged to standard error", "info");
+    c.add_option(
+         "--log-format", serve.log_format,
+         "of these lines: plain, journal (levels as sd-daemon(3) has them), or auto: the latter if they "
+         "go there")
+        ->check(CLI::IsMember({"auto", "plain", "journal"}).description(""))
+        ->type_name("FORMAT")
+        ->default_str("auto");
+    end_help(
+        c,
+        "Prints 'listening URI' for each listener once it accepts connections. Level and format come before "
+        "those of the file ([log]). As a service of systemd it says when it is ready and that it lives "
+        "(NOTIFY_SOCKET, WATCHDOG_USEC), and listeners such as qkd004+systemd:NAME are sockets of its socket "
+        "unit (LISTEN_FDS).",
+        "serve --config examples/site-a.toml");
   }
 
   void add_open() {
@@ -335,7 +347,7 @@ struct command_line {
         ->needs(qos)
         ->type_name("N")
         ->default_str(std::to_string(qos_seconds));
-    add_log_level(c, demo.log_level, "of the sites, whose logs are shown if something fails");
+    add_log_level(c, demo.log_level, "of the sites, whose logs are shown if something fails", demo.log_level);
     end_help(c,
              "The photons are simulated, and what distils key from them is real: sifting, reconciliation,\n"
              "verification, privacy amplification, authentication. Who sees the simulated photons has the\n"
@@ -369,7 +381,9 @@ struct command_line {
                       [this] { return cli::doctor(doctor); });
     CLI::Option* const list = c.add_flag("--list", doctor.list,
                                          "print every case with clause, level and needs, and examine nobody");
-    c.add_option("uri", doctor.uri, "the server: qkd004://HOST:PORT, qkd004s://HOST:PORT, unix:/PATH, http://HOST:PORT or https://HOST:PORT")
+    c.add_option("uri", doctor.uri,
+                 "the server: qkd004://HOST:PORT, qkd004s://HOST:PORT, unix:/PATH, http://HOST:PORT or "
+                 "https://HOST:PORT")
         ->type_name("URI");
     auto* const peer =
         c.add_option("--peer", doctor.peer,

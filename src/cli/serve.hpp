@@ -11,7 +11,8 @@ namespace qkd004::cli {
 
 struct serve_options {
   std::string config;                       ///< path
-  std::string log_level = "info";           ///< the least that is logged: debug, info, warning or error
+  std::string log_level;                    ///< the least that is logged; empty: as the file says, else info
+  std::string log_format;                   ///< auto, plain or journal; empty: as the file says, else auto
   bool check = false;                       ///< open nothing
   std::chrono::milliseconds link_report{};  ///< so often a line of JSON about every software link; 0: never
 };

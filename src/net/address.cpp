@@ -24,6 +24,9 @@ constexpr std::string_view unix_scheme = "unix";
 constexpr std::string_view http_scheme = "http";
 constexpr std::string_view https_scheme = "https";
 
+/// Behind a scheme: the socket is not bound, it is given.
+constexpr std::string_view given_suffix = "+systemd";
+
 /// The system's bound, the NUL at the end not counted.
 constexpr std::size_t longest_path = sizeof(sockaddr_un{}.sun_path) - 1;
 
@@ -99,6 +102,46 @@ result<address> parse_address(std::string_view uri, std::string* why) {
   const auto [end, error] = std::from_chars(port.data() + 1, last, a.port);
   if (port.front() != ':' || port.size() == 1 || error != std::errc{} || end != last) {
     return fail(why, quoted(uri) + " has no port from 0 to 65535", status::invalid_argument);
+  }
+  return a;
+}
+
+bool is_number(const address& a) {
+  std::error_code is_name;
+  static_cast<void>(asio::ip::make_address(a.host, is_name));
+  return !is_name;
+}
+
+std::string authority_of(const address& a) {
+  const bool is_v6 = a.host.find(':') != std::string::npos;
+  return (is_v6 ? "[" + a.host + "]" : a.host) + ":" + std::to_string(a.port);
+}
+
+result<address> parse_listener(std::string_view uri, std::string* why) {
+  const auto colon = uri.find(':');
+  const auto name = uri.substr(0, colon);
+  if (colon == std::string_view::npos || !name.ends_with(given_suffix)) return parse_address(uri, why);
+  address a;
+  const auto scheme_name = name.substr(0, name.size() - given_suffix.size());
+  if (scheme_name == unix_scheme) {
+    a.kind = scheme::unix_socket;
+  } else if (scheme_name == tls_scheme || scheme_name == https_scheme) {
+    a.kind = scheme::tls;
+  } else if (scheme_name != plain_scheme && scheme_name != http_scheme) {
+    return fail(why,
+                "the scheme " + quoted(scheme_name) + " of " + quoted(uri) +
+                    " is not supported; qkd004+systemd:, qkd004s+systemd:, unix+systemd:, http+systemd: and "
+                    "https+systemd: are",
+                status::invalid_argument);
+  }
+  if (scheme_name == http_scheme || scheme_name == https_scheme) a.spoken = protocol::http;
+  a.given = uri.substr(colon + 1);
+  // as FileDescriptorName= of systemd.socket(5)
+  const bool possible = std::all_of(a.given.begin(), a.given.end(),
+                                    [](char c) { return c > 0x20 && c < 0x7f && c != ':' && c != '/'; });
+  if (a.given.empty() || a.given.size() > 255 || !possible) {
+    return fail(why, quoted(uri) + " needs the name of a socket, as in qkd004+systemd:applications",
+                status::invalid_argument);
   }
   return a;
 }

@@ -38,12 +38,22 @@ struct address {
   std::uint16_t port = default_port;
   std::string path;  ///< of a Unix socket, from the root
   protocol spoken = protocol::frames;
+  std::string given;  ///< name of a socket that is there already; then host, port and path say nothing
 };
 
 /// Reads `qkd004://host`, `qkd004://host:port`, `qkd004://[v6]:port`, the same with `qkd004s`, `http` and
 /// `https`, whose ports are 80 and 443 if none is given, and `unix:/path`.
 /// Returns invalid_argument for anything else; `why`, if given, receives a sentence that names what is wrong.
 [[nodiscard]] result<address> parse_address(std::string_view uri, std::string* why = nullptr);
+
+/// The same of a listener, which may also be `qkd004+systemd:NAME`, or so of any other scheme: a socket that is given.
+[[nodiscard]] result<address> parse_listener(std::string_view uri, std::string* why = nullptr);
+
+/// Whether the host is a number, which is never looked up.
+[[nodiscard]] bool is_number(const address& a);
+
+/// Host and port as HTTP's field Host has them: `127.0.0.1:80`, `[::1]:80`. Requires: an address with a host.
+[[nodiscard]] std::string authority_of(const address& a);
 
 /// Off loopback only TLS goes without being asked for.
 enum class reach : std::uint8_t { loopback, anywhere };

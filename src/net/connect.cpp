@@ -1,19 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qkd004/net/connect.hpp"
 
-#include <asio/ip/address.hpp>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -26,39 +14,29 @@
 #include "net/address.hpp"
 #include "net/http/exchange.hpp"
 #include "net/lane.hpp"
-#include "qkd004/waiting.hpp"
+#include "net/polled_exchange.hpp"
 #include "wire/extension.hpp"
 
 namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
 namespace {
 
-/// Of the callers in wait(), one polls for all, and those whose answers it reads are woken; when its own is there, it
-/// hands over to another. A call costs one write, one poll and one read, and no thread changes when there is one caller.
-class tcp_exchange final : public exchange,
+class tcp_exchange final : public polled_exchange,
                            public std::enable_shared_from_this<tcp_exchange>,
                            private lane::owner {
  public:
   tcp_exchange(address to, std::shared_ptr<const tls_context> tls, secret_arena arena,
                const connect_options& options)
-      : address_{std::move(to)},
-        tls_{std::move(tls)},
-        allowed_{options.allow_insecure ? reach::anywhere : reach::loopback},
-        arena_{std::move(arena)},
-        options_{options},
+      : polled_exchange{std::move(to), std::move(tls), std::move(arena), options},
         plain_{options.plain || options.per_call} {}
-  ~tcp_exchange() override;
+  ~tcp_exchange() override {
+    const std::lock_guard lock{mutex_};
+    for (const auto& l : lanes_) l->end(std::make_error_code(std::errc::operation_canceled));
+  }
 
   /// The first connection, up to the answer to HELLO.
   [[nodiscard]] result<void> open(std::string* why);
 
-  void start(std::span<call* const> calls) override;
-  void wait(call& c) override;
-  void wait_until(call& c, time_point until) override;
-  void cancel(call& c) noexcept override;
-  time_point drive(time_point now) override;
-  [[nodiscard]] int descriptor() override;
-  void wake() noexcept override;
   [[nodiscard]] extensions supports() const override;
   [[nodiscard]] result<std::unique_ptr<key_flow>> subscribe(const open_connect_response& stream,
                                                             std::uint64_t first, std::uint32_t credit,
@@ -68,67 +46,29 @@ class tcp_exchange final : public exchange,
   class flow;
   using lane_ptr = std::shared_ptr<lane>;
 
-  /// A caller that sleeps in wait(), on its own stack.
-  struct sleeper {
-    call* for_what;
-    std::condition_variable wake;
-  };
+  // polled_exchange
+  void ask(std::span<call* const> calls) override;
+  void connections(std::vector<socket_ptr>& to) override;
+  void forget(call& c, std::error_code why) override;
+  time_point expire(time_point now) override;
 
-  void on_done(call& c) override;
+  // lane::owner
+  void on_done(call& c) override { done(c, c.error); }
   void on_greeted(const extensions& served) override;
   void on_delivery(const wire::extension::delivery& d) override;
   void on_over() override;
 
-  [[nodiscard]] lane_ptr make_lane();
+  const lane_ptr& add_lane();
   [[nodiscard]] lane_ptr usable_lane();
-  bool poll_once(std::unique_lock<std::mutex>& lock, time_point until);
-  void sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until);
-  void give_up(call& c, std::error_code why);
   void tidy();
-  void watch();
-  void hand_over();
-  void wake_driver() noexcept;
 
-  const address address_;
-  const std::shared_ptr<const tls_context> tls_;
-  const reach allowed_;
-  const secret_arena arena_;
-  const connect_options options_;
-  const tick_clock clock_;
-
-  mutable std::mutex mutex_;
   extensions served_;  ///< as HELLO has told last
   std::vector<flow*> flows_;
   std::multiset<key_stream_id> suspended_;  ///< of this connection, and not confirmed
-  std::vector<endpoint> endpoints_;
-  bool endpoints_failed_ = false;  ///< look the name up again
-  bool plain_;                     ///< asked for, or the server did not understand HELLO
-  bool greeted_ = false;           ///< it did understand one, and does not unlearn it
-  std::vector<lane_ptr> lanes_;    ///< one; with per_call one for each call in flight
-  time_point last_start_{};
-
-  bool driven_ = false;         ///< somebody polls, without the mutex
-  std::vector<pollfd> polled_;  ///< of the one who polls
-  std::vector<lane_ptr> polled_lanes_;
-  std::vector<sleeper*> sleepers_;
-  int wake_[2] = {-1, -1};  ///< a pipe: wakes the one who polls
-
-  /// What an event loop watches: an epoll set with all connections, and an eventfd for wake().
-  struct watched_lane {
-    lane_ptr what;
-    lane::interest how;
-  };
-  std::atomic<int> loop_{-1};
-  std::atomic<int> signal_{-1};
-  std::vector<watched_lane> watched_;
+  bool plain_;                              ///< asked for, or the server did not understand HELLO
+  bool greeted_ = false;                    ///< it did understand one, and does not unlearn it
+  std::vector<lane_ptr> lanes_;             ///< one; with per_call one for each call in flight
 };
-
-/// A deadline may be as far away as time_point::max().
-constexpr boot_clock::duration longest_wait = std::chrono::hours{1};
-
-boot_clock::duration until_then(time_point then, time_point now) {
-  return then > now + longest_wait ? longest_wait : std::max(then - now, boot_clock::duration::zero());
-}
 
 /// A subscription and the keys that came of it, in a ring of this end. What was taken is acknowledged, and its credit
 /// given again, half a ring at a time.
@@ -180,7 +120,10 @@ class tcp_exchange::flow final : public key_flow {
         begin(l);
       }
       if (l->is_over()) return {l->error()};
-      if (polled || owner_->driven_) return {make_error_code(status::insufficient_key)};
+      if (polled || owner_->is_driven()) {
+        owner_->changed();
+        return {make_error_code(status::insufficient_key)};
+      }
       polled = true;  // what has come is looked at once, also by whoever does not wait
       owner_->poll_once(lock, boot_clock::now());
       owner_->hand_over();
@@ -337,69 +280,37 @@ class tcp_exchange::flow final : public key_flow {
   std::vector<call*> waiters_;
 };
 
-tcp_exchange::~tcp_exchange() {
-  {
-    const std::lock_guard lock{mutex_};
-    for (const auto& l : lanes_) l->end(std::make_error_code(std::errc::operation_canceled));
-  }
-  for (const int descriptor : {wake_[0], wake_[1], loop_.load(), signal_.load()}) {
-    if (descriptor >= 0) ::close(descriptor);
-  }
-}
-
 result<void> tcp_exchange::open(std::string* why) {
-  std::unique_lock lock{mutex_};
-  if (::pipe(wake_) != 0) {
-    return fail(why, "no descriptor left", std::error_code{errno, std::system_category()});
-  }
-  for (const int descriptor : wake_) {
-    ::fcntl(descriptor, F_SETFL, O_NONBLOCK);
-    ::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-  }
-  auto endpoints = endpoints_of(address_, allowed_, why);
-  if (!endpoints) return endpoints.error();
-  endpoints_ = std::move(*endpoints);
+  unique_lock lock{mutex_};
+  if (const auto ready = prepare(why); !ready) return ready.error();
   if (options_.per_call) return {};
 
   const time_point deadline = boot_clock::now() + options_.connect_timeout;
   for (;;) {
-    const lane_ptr l = make_lane();
-    lanes_ = {l};
+    const lane_ptr l = add_lane();
     const auto settled = [&] { return l->is_over() || (plain_ ? l->is_connected() : l->is_greeted()); };
-    l->flush();
-    while (!settled() && boot_clock::now() < deadline) {
-      poll_once(lock, std::min(deadline, boot_clock::now() + waiting_hook::interval));
-      if (!waiting_hook::go_on()) {
-        return fail(why, "interrupted", std::make_error_code(std::errc::operation_canceled));
-      }
+    if (!open_until(lock, deadline, settled)) {
+      return fail(why, "interrupted", std::make_error_code(std::errc::operation_canceled));
     }
-    if (l->is_refused_greeting() && !std::exchange(plain_, true)) continue;
-    if (settled() && !l->is_over()) return {};
+    const bool is_settled = settled();
+    if (l->is_refused_greeting() && !std::exchange(plain_, true)) {
+      lanes_.clear();
+      continue;
+    }
+    if (is_settled && !l->is_over()) return {};
     const bool silent = l->is_connected();
     const auto error = l->is_over() ? l->error() : std::make_error_code(std::errc::timed_out);
     l->end(error);
     lanes_.clear();
-    return fail(why,
-                "cannot connect to " +
-                    (address_.path.empty() ? address_.host + " port " + std::to_string(address_.port)
-                                           : address_.path) +
-                    ": " +
-                    (silent ? "no answer to HELLO (set `plain` for a server that speaks 004 only)"
-                     : l->words().empty() ? error.message()
-                                          : l->words()),
-                error);
+    return cannot_connect(why,
+                          silent ? "no answer to HELLO (set `plain` for a server that speaks 004 only)"
+                          : l->words().empty() ? error.message()
+                                               : l->words(),
+                          error);
   }
 }
 
-void tcp_exchange::start(std::span<call* const> calls) {
-  std::unique_lock lock{mutex_};
-  if (arena_.forked()) {  // the connection is the parent's
-    for (call* const c : calls) {
-      c->error = std::make_error_code(std::errc::operation_not_permitted);
-      on_done(*c);
-    }
-    return;
-  }
+void tcp_exchange::ask(std::span<call* const> calls) {
   const lane::dialect dialect = plain_ ? lane::dialect{} : lane::dialect{true, served_};
   lane_ptr l;
   for (call* const c : calls) {
@@ -408,44 +319,29 @@ void tcp_exchange::start(std::span<call* const> calls) {
     if (options_.per_call) l->flush();
   }
   if (l && !options_.per_call) l->flush();
-  if (driven_ && l && l->wants().events != POLLIN) wake_driver();
-  if (driven_ && options_.per_call) wake_driver();
-  watch();
 }
 
-void tcp_exchange::wait(call& c) { wait_until(c, time_point::max()); }
-
-void tcp_exchange::wait_until(call& c, time_point until) {
-  std::unique_lock lock{mutex_};
-  while (!c.done()) {
-    const time_point now = boot_clock::now();
-    if (now >= until) break;
-    if (now >= c.deadline && !driven_) {
-      give_up(c, status::timeout);
-      break;
-    }
-    if (driven_) {
-      sleep(lock, c, until);
-    } else if (!poll_once(lock, std::min(c.deadline, until)) && until != time_point::max()) {
-      break;
-    }
+void tcp_exchange::connections(std::vector<socket_ptr>& to) {
+  for (const auto& l : lanes_) {
+    if (!l->is_over()) to.push_back(l);
   }
-  hand_over();
 }
 
-void tcp_exchange::cancel(call& c) noexcept {
-  const std::lock_guard lock{mutex_};
-  if (c.done()) return;
-  give_up(c, std::make_error_code(std::errc::operation_canceled));
-  wake_driver();  // the call may be its own
+void tcp_exchange::forget(call& c, std::error_code why) {
+  bool found = false;
+  for (std::size_t i = 0; i < lanes_.size() && !found; ++i) {
+    found = lanes_[i]->forget(c);
+    if (found && options_.per_call) lanes_[i]->end(why);
+  }
+  for (std::size_t i = 0; i < flows_.size() && !found; ++i) found = flows_[i]->forget(c);
 }
 
-/// In the mutex; the call is its owner's again after this.
-void tcp_exchange::on_done(call& c) {
-  const auto it =
-      std::find_if(sleepers_.begin(), sleepers_.end(), [&c](const sleeper* s) { return s->for_what == &c; });
-  c.complete();
-  if (it != sleepers_.end()) (*it)->wake.notify_one();
+time_point tcp_exchange::expire(time_point now) {
+  tidy();
+  time_point next = time_point::max();
+  for (const auto& l : lanes_) next = std::min(next, l->expire(now));
+  for (flow* const f : flows_) next = std::min(next, f->expire(now));
+  return next;
 }
 
 void tcp_exchange::on_greeted(const extensions& served) {
@@ -486,18 +382,12 @@ result<std::unique_ptr<key_flow>> tcp_exchange::subscribe(const open_connect_res
       std::make_unique<flow>(shared_from_this(), stream, first, credit, std::move(*memory))};
 }
 
-tcp_exchange::lane_ptr tcp_exchange::make_lane() {
-  std::error_code is_name;
-  static_cast<void>(asio::ip::make_address(address_.host, is_name));
-  if (is_name && std::exchange(endpoints_failed_, false)) {
-    if (auto found = endpoints_of(address_, allowed_); found) endpoints_ = std::move(*found);
-  }
+const tcp_exchange::lane_ptr& tcp_exchange::add_lane() {
   lane::owner& me = *this;
-  lane::target to{address_.kind, endpoints_, tls_, {options_.server, {}}};
-  if (options_.server.empty()) to.expected.host = address_.host;
-  auto l = std::make_shared<lane>(me, arena_, options_.max_reply, std::move(to),
-                                  boot_clock::now() + options_.connect_timeout);
+  const lane_ptr& l =
+      lanes_.emplace_back(std::make_shared<lane>(me, arena_, options_.max_reply, next_target()));
   if (!plain_) l->greet();
+  l->begin();
   return l;
 }
 
@@ -506,160 +396,26 @@ tcp_exchange::lane_ptr tcp_exchange::usable_lane() {
   tidy();
   if (!options_.per_call && !lanes_.empty()) {
     // a server that has gone meanwhile is noticed here rather than by the loss of a request
-    const time_point now = clock_.now();
-    const bool rested = now - std::exchange(last_start_, now) > std::chrono::seconds{1};
+    const bool rested = has_rested();
     // what a subscription brings comes unasked
     if (!rested || !flows_.empty() || !lanes_.back()->is_idle() || !lanes_.back()->is_stale())
       return lanes_.back();
     lanes_.back()->end(std::make_error_code(std::errc::connection_reset));
     tidy();
   }
-  lanes_.push_back(make_lane());
-  return lanes_.back();
-}
-
-/// Polls once, for everybody. In the mutex, and without it while it sleeps. Returns false if a signal ended that.
-bool tcp_exchange::poll_once(std::unique_lock<std::mutex>& lock, time_point until) {
-  tidy();
-  polled_.clear();
-  polled_lanes_.clear();
-  polled_.push_back({wake_[0], POLLIN, 0});
-  for (const auto& l : lanes_) {
-    until = std::min(until, l->earliest());
-    polled_.push_back(l->wants());
-    polled_lanes_.push_back(l);
-  }
-  int milliseconds = -1;
-  if (until != time_point::max()) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until_then(until, boot_clock::now()));
-    milliseconds = static_cast<int>(left.count());
-  }
-  driven_ = true;
-  lock.unlock();
-  const int ready = ::poll(polled_.data(), static_cast<nfds_t>(polled_.size()), milliseconds);
-  const bool interrupted = ready < 0 && errno == EINTR;
-  lock.lock();
-  driven_ = false;
-  if (ready > 0 && polled_[0].revents != 0) {
-    char ignored[64];
-    while (::read(wake_[0], ignored, sizeof ignored) > 0) {}
-  }
-  for (std::size_t i = 0; i < polled_lanes_.size(); ++i) {
-    lane& l = *polled_lanes_[i];
-    if (ready > 0 && polled_[i + 1].revents != 0 && !l.is_over()) l.on_ready(polled_[i + 1].revents);
-    if (ready == 0) l.expire(boot_clock::now());
-  }
-  polled_lanes_.clear();
-  watch();
-  return !interrupted;
-}
-
-int tcp_exchange::descriptor() {
-  const std::lock_guard lock{mutex_};
-  if (loop_ >= 0) return loop_;
-  const int set = ::epoll_create1(EPOLL_CLOEXEC);
-  const int signal = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  epoll_event event{EPOLLIN, {}};
-  if (set < 0 || signal < 0 || ::epoll_ctl(set, EPOLL_CTL_ADD, signal, &event) != 0) {
-    if (set >= 0) ::close(set);
-    if (signal >= 0) ::close(signal);
-    return -1;  // no descriptor left: by time alone
-  }
-  signal_ = signal;
-  loop_ = set;
-  watch();
-  return set;
-}
-
-/// Takes no lock: calls complete under it.
-void tcp_exchange::wake() noexcept {
-  const std::uint64_t one = 1;
-  if (const int signal = signal_; signal >= 0) static_cast<void>(::write(signal, &one, sizeof one));
-}
-
-/// Has the epoll set follow the connections, and what each waits for.
-void tcp_exchange::watch() {
-  if (loop_ < 0 || arena_.forked()) return;  // the set of a child is the parent's
-  std::erase_if(watched_, [this](const watched_lane& w) {
-    const bool lives = !w.what->is_over() && std::find(lanes_.begin(), lanes_.end(), w.what) != lanes_.end();
-    if (!lives) ::epoll_ctl(loop_, EPOLL_CTL_DEL, w.how.descriptor, nullptr);
-    return !lives;
-  });
-  for (const auto& l : lanes_) {
-    if (l->is_over()) continue;
-    const lane::interest now = l->watched_for();
-    auto it = std::find_if(watched_.begin(), watched_.end(), [&l](const auto& w) { return w.what == l; });
-    if (it != watched_.end() && it->how == now) continue;
-    // another socket may have the number of one before
-    const bool known = it != watched_.end() && it->how.socket == now.socket;
-    if (it == watched_.end()) it = watched_.insert(it, {l, now});
-    epoll_event event{};
-    event.events =
-        ((now.events & POLLIN) != 0 ? EPOLLIN : 0U) | ((now.events & POLLOUT) != 0 ? EPOLLOUT : 0U);
-    ::epoll_ctl(loop_, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, now.descriptor, &event);
-    it->how = now;
-  }
-}
-
-time_point tcp_exchange::drive(time_point) {
-  std::unique_lock lock{mutex_};
-  if (arena_.forked()) return time_point::max();
-  std::uint64_t ignored = 0;
-  if (signal_ >= 0) static_cast<void>(::read(signal_, &ignored, sizeof ignored));
-  if (!driven_) poll_once(lock, boot_clock::now());  // else whoever waits does it for us
-  const time_point now = boot_clock::now();
-  time_point next = time_point::max();
-  for (const auto& l : lanes_) {
-    l->expire(now);
-    next = std::min(next, l->earliest());
-  }
-  for (flow* const f : flows_) next = std::min(next, f->expire(now));
-  hand_over();
-  watch();
-  return next;
-}
-
-void tcp_exchange::sleep(std::unique_lock<std::mutex>& lock, call& c, time_point until) {
-  const time_point now = boot_clock::now();
-  if (now >= c.deadline) return give_up(c, status::timeout);
-  sleeper me{&c, {}};
-  sleepers_.push_back(&me);
-  me.wake.wait_for(lock, until_then(std::min(c.deadline, until), now));
-  std::erase(sleepers_, &me);
-}
-
-void tcp_exchange::give_up(call& c, std::error_code why) {
-  bool found = false;
-  for (std::size_t i = 0; i < lanes_.size() && !found; ++i) {
-    found = lanes_[i]->forget(c);
-    if (found && options_.per_call) lanes_[i]->end(why);
-  }
-  for (std::size_t i = 0; i < flows_.size() && !found; ++i) found = flows_[i]->forget(c);
-  c.error = why;
-  on_done(c);
+  return add_lane();
 }
 
 /// Drops connections that are over, and with per_call those that have done their work.
 void tcp_exchange::tidy() {
   std::erase_if(lanes_, [this](const lane_ptr& l) {
     if (l->is_over()) {
-      endpoints_failed_ = true;
+      connection_failed();
       // one that was greeted before and closes now is going, or is a proxy's that reaches nobody
       plain_ = plain_ || (!greeted_ && l->is_refused_greeting());
     }
     return l->is_over() || (options_.per_call && l->is_idle());
   });
-}
-
-/// Whoever leaves with nobody polling wakes one who still waits.
-void tcp_exchange::hand_over() {
-  if (!driven_ && !sleepers_.empty()) sleepers_.front()->wake.notify_one();
-}
-
-void tcp_exchange::wake_driver() noexcept {
-  if (!driven_) return;
-  const char octet = 0;
-  static_cast<void>(::write(wake_[1], &octet, 1));
 }
 
 }  // namespace

@@ -39,8 +39,7 @@ void connection::on_open() {
 }
 
 void connection::on_refused(const std::string& why) {
-  if (!dialed_)
-    core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  if (!dialed_) core_.log(log_level::warning, log_line{"refused"}.with("remote", remote()).with("why", why));
 }
 
 void connection::become_peer(link_id link) {
@@ -114,7 +113,6 @@ bool connection::has_room() const {
 
 void connection::on_end(const std::string& why) {
   queue_.clear();
-  first_ = 0;
   count_early(0);
   if (role_ == role::application) core_.remove_application(id_);
   if (role_ == role::peer) core_.remove_peer(*this, link_, why);
@@ -123,7 +121,10 @@ void connection::on_end(const std::string& why) {
 
 void connection::refuse(status code, const std::string& why) {
   if (!is_open()) return;
-  core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  log_line line{"refused"};
+  line.with("remote", remote());
+  if (role_ == role::application) line.with("principal", other_end().principal());
+  core_.log(log_level::warning, line.with("status", static_cast<std::uint32_t>(code)).with("why", why));
   static_cast<void>(forge::encode_error(out(), {code, why}, version_.value_or(wire::forge_version)));
   finish("refused: " + why);
 }
@@ -199,15 +200,17 @@ void connection::on_report(std::span<const std::byte> payload) {
 void connection::on_peer_frame(const wire::frame_header& header, std::span<const std::byte> payload) {
   if (header.service == service::error) {
     const auto error = forge::decode_error(payload);
-    return core_.log(log_level::warning, remote() + ": the peer did not understand a message" +
-                                             (error ? ": " + std::string{to_string(error->code)} : ""));
+    log_line line{"a peer did not understand a message"};
+    line.with("remote", remote());
+    if (error) line.with("status", static_cast<std::uint32_t>(error->code));
+    return core_.log(log_level::warning, line);
   }
   if (!wire::is_peer_service(header.service))
     return refuse(status::protocol_error, "a request on a peer's connection");
   auto message = wire::decode_peer(header.service, payload);
   if (!message) {
     send(peer::fault{to_status(message.error()), "malformed message"});
-    core_.log(log_level::warning, remote() + ": malformed message of the peer");
+    core_.log(log_level::warning, log_line{"malformed message of a peer"}.with("remote", remote()));
     return finish("malformed message");
   }
   if (!*message) {
@@ -232,12 +235,19 @@ void connection::serve(const result<Request>& request, question asked, std::uint
 }
 
 std::uint64_t connection::expect(question asked, std::uint32_t metadata_size) {
-  queue_.push_back(
-      {asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size, nullptr});
+  queue_.push({asked, greeted_ ? forge::statuses::all : forge::statuses::standard, metadata_size,
+               site().now(), nullptr});
   return next_reply_ + in_flight() - 1;
 }
 
+boot_clock::duration connection::waited(std::uint64_t ticket) const noexcept {
+  const bool known = ticket - next_reply_ < in_flight();
+  return known ? site().now() - queue_[static_cast<std::size_t>(ticket - next_reply_)].at
+               : boot_clock::duration::zero();
+}
+
 void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
     if (speaks_qubip()) return qubip::encode_open_connect_response(to, r);
     return o.asked == question::open_connect2 ? forge::encode_open_connect2_response(to, r)
@@ -246,6 +256,7 @@ void connection::answer(std::uint64_t ticket, const open_connect_response& r) {
 }
 
 void connection::answer(std::uint64_t ticket, const get_key_response& r) {
+  core_.traffic().note(r, waited(ticket));
   reply(ticket, r.key.size() + beside_key, [&](wire::out_buffer& to, const outstanding& o) {
     if (speaks_qubip()) return qubip::encode_get_key_response(to, r, o.metadata_size);
     return forge::encode_get_key_response(to, r, o.metadata_size, o.statuses);
@@ -253,6 +264,7 @@ void connection::answer(std::uint64_t ticket, const get_key_response& r) {
 }
 
 void connection::answer(std::uint64_t ticket, const close_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding& o) {
     if (speaks_qubip()) return qubip::encode_close_response(to, r);
     return forge::encode_close_response(to, r, o.statuses);
@@ -260,18 +272,21 @@ void connection::answer(std::uint64_t ticket, const close_response& r) {
 }
 
 void connection::answer(std::uint64_t ticket, const get_keys_response& r) {
+  core_.traffic().note(r, waited(ticket));
   const std::size_t at_most = r.keys.size() * (r.chunk_size + 8) + r.vendor_metadata.size() + largest_other;
   reply(ticket, at_most,
         [&](wire::out_buffer& to, const outstanding&) { return extension::encode_get_keys_response(to, r); });
 }
 
 void connection::answer(std::uint64_t ticket, const wait_peer_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding&) {
     return extension::encode_wait_peer_response(to, r);
   });
 }
 
 void connection::answer(std::uint64_t ticket, const acknowledge_response& r) {
+  core_.traffic().note(r);
   reply(ticket, largest_other, [&](wire::out_buffer& to, const outstanding&) {
     return extension::encode_acknowledge_response(to, r);
   });
@@ -279,6 +294,7 @@ void connection::answer(std::uint64_t ticket, const acknowledge_response& r) {
 
 void connection::deliver(const key_stream_id& stream, const get_keys_response& r) {
   if (!is_open()) return;
+  core_.traffic().note_delivery(r);
   if (const auto encoded = extension::encode_delivery(out(), stream, r); !encoded) {
     return fail("no room for keys: " + encoded.error().message());
   }
@@ -288,7 +304,7 @@ void connection::deliver(const key_stream_id& stream, const get_keys_response& r
 template <class Encode>
 void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& encode) {
   if (!is_open() || ticket - next_reply_ >= in_flight()) return;
-  outstanding& o = queue_[first_ + static_cast<std::size_t>(ticket - next_reply_)];
+  outstanding& o = queue_[static_cast<std::size_t>(ticket - next_reply_)];
   const bool its_turn = ticket == next_reply_;
   if (!its_turn) o.reply = std::make_unique<wire::out_buffer>(site().arena(), at_most);
   if (const auto encoded = encode(its_turn ? out() : *o.reply, std::as_const(o)); !encoded) {
@@ -296,7 +312,7 @@ void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& 
     return fail("no room for an answer: " + encoded.error().message());
   }
   if (!its_turn) return count_early(early_octets() + o.reply->capacity());
-  ++first_;
+  queue_.pop();
   ++next_reply_;
   send_ready();
   relieve();
@@ -304,22 +320,15 @@ void connection::reply(std::uint64_t ticket, std::size_t at_most, const Encode& 
 
 /// What was there early and has its turn now.
 void connection::send_ready() {
-  while (first_ < queue_.size() && queue_[first_].reply) {
-    const auto early = std::as_const(*queue_[first_].reply).pending();
+  while (!queue_.empty() && queue_.front().reply) {
+    const auto early = std::as_const(*queue_.front().reply).pending();
     const auto room = out().grow(early.size());
     if (!room) return fail("no room for an answer: " + room.error().message());
     std::memcpy(room->data(), early.data(), early.size());
-    count_early(early_octets() - queue_[first_].reply->capacity());
-    queue_[first_].reply.reset();
-    ++first_;
+    count_early(early_octets() - queue_.front().reply->capacity());
+    queue_.front().reply.reset();
+    queue_.pop();
     ++next_reply_;
-  }
-  if (first_ == queue_.size()) {
-    queue_.clear();
-    first_ = 0;
-  } else if (first_ >= 64 && first_ >= queue_.size() / 2) {
-    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
-    first_ = 0;
   }
 }
 

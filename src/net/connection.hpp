@@ -8,9 +8,9 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "net/application.hpp"
+#include "net/in_order.hpp"
 #include "net/transport.hpp"
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
@@ -59,6 +59,7 @@ class connection final : public transport, public application {
     question asked;
     wire::forge::statuses statuses;           ///< what the other end understood when it asked; of forge
     std::uint32_t metadata_size = 0;          ///< of GET_KEY
+    time_point at;                            ///< of the turn that read it
     std::unique_ptr<wire::out_buffer> reply;  ///< the answer, if it is there before its turn
   };
 
@@ -82,10 +83,12 @@ class connection final : public transport, public application {
   void serve(const result<Request>& request, question asked, std::uint32_t metadata_size,
              void (key_service::*call)(caller, const Request&, time_point));
   std::uint64_t expect(question asked, std::uint32_t metadata_size);
+  /// Since the turn that read that request.
+  [[nodiscard]] boot_clock::duration waited(std::uint64_t ticket) const noexcept;
   template <class Encode>
   void reply(std::uint64_t ticket, std::size_t at_most, const Encode& encode);
   void send_ready();
-  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size() - first_; }
+  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size(); }
 
   site_core& core_;
   role role_ = role::unknown;
@@ -95,8 +98,7 @@ class connection final : public transport, public application {
   std::optional<link_id> dialed_;               ///< the link it was made for, until it is open
   connection_id id_ = 0;                        ///< of an application
   std::uint64_t next_reply_ = 0;                ///< ticket of the oldest request that is outstanding
-  std::vector<outstanding> queue_;
-  std::size_t first_ = 0;  ///< in queue_; those before are done
+  in_order<outstanding> queue_;
 };
 
 }  // namespace qkd004::net

@@ -24,6 +24,8 @@ result<void> site::add(http::resource what) { return state_->core->add(std::move
 
 std::vector<std::string> site::addresses() const { return state_->core->addresses(); }
 
+site_report site::report() const { return state_->core->report(); }
+
 void site::set_caller(site_caller* who) {
   state_->core->join([core = state_->core, who] { core->set_caller(who); });
 }

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -67,6 +68,7 @@ bool is_abandoned(const endpoint& where, const std::string& path) {
 site_core::site_core(asio::io_context& context, site_options options)
     : turns{context, secret_arena{options.memory}, options.manager.limits, options.timeouts},
       options_{with_access(std::move(options))},
+      log_{options_.log, options_.manager.limits.max_log_lines},
       alarm_{context} {
   key_manager::events& me = *this;
   if (options_.self_link) {
@@ -75,6 +77,12 @@ site_core::site_core(asio::io_context& context, site_options options)
     auto made = std::make_unique<key_manager>(options_.manager, arena(), system_random, me);
     manager_ = made.get();
     service_ = std::move(made);
+  }
+}
+
+site_core::~site_core() {
+  for (const given_socket& s : options_.sockets) {
+    if (started_ && s.descriptor >= 0) ::close(s.descriptor);
   }
 }
 
@@ -108,27 +116,33 @@ result<void> site_core::start(std::string* why) {
     for (const auto& uri : options_.listen) {
       if (outcome = listen(uri, &sentence); !outcome) return;
     }
+    if (outcome = all_given_taken(&sentence); !outcome) return;
     listen_to_sources();
     for (const auto& l : listeners_) accept(l);
     for (const auto& p : peers_) {
       if (p.dials) p.dials->dial();
     }
-    for (const auto& l : listeners_) log(log_level::info, "listening on " + uri_of(*l));
+    for (const auto& l : listeners_)
+      log_.always(log_level::info, log_line{"listening"}.with("uri", uri_of(*l)));
     if (std::any_of(listeners_.begin(), listeners_.end(),
                     [](const auto& l) { return l->kind == scheme::plain; })) {
-      log(log_level::warning,
-          "plain TCP: every application is the one principal 'anonymous', so what is promised about other "
-          "principals "
-          "and about fencing is void here");
+      log_.always(log_level::warning,
+                  log_line{"plain TCP: every application is the one principal 'anonymous', so what is "
+                           "promised about other principals and about fencing is void here"});
     }
     if (options_.self_link) {
-      log(log_level::warning, "this site is its own peer: key source memory, simulated-insecure");
+      log_.always(log_level::warning, log_line{"this site is its own peer"}
+                                          .with("key_source", "memory")
+                                          .with("security_class", "simulated-insecure"));
     }
     for (const auto& p : peers_) {
       const auto& source = p.options.source->capabilities();
-      log(source.security == security_class::hardware ? log_level::info : log_level::warning,
-          "link " + p.options.link.name + " to " + p.options.link.peer + ": key source " + source.kind +
-              ", " + std::string{to_string(source.security)});
+      log_.always(source.security == security_class::hardware ? log_level::info : log_level::warning,
+                  log_line{"key source"}
+                      .link(p.options.link.name)
+                      .with("peer", p.options.link.peer)
+                      .with("kind", source.kind)
+                      .with("security_class", to_string(source.security)));
     }
   });
   if (!outcome) {
@@ -157,6 +171,7 @@ void site_core::stop() {
   });
   // the answers of the shutdown went out when that turn ended
   run([&] { fail_all("this site stops"); });
+  log_.write_rest(time_point::max());
 }
 
 std::vector<std::string> site_core::addresses() {
@@ -168,23 +183,15 @@ std::vector<std::string> site_core::addresses() {
   return uris;
 }
 
-/// What peers and certificates say of themselves may have any octets: a line stays one line.
-void site_core::log(log_level level, std::string line) const {
-  if (!options_.log) return;
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  options_.log(level, line);
-}
-
 // --- Listeners ---
 
 result<void> site_core::listen(const std::string& uri, std::string* why) {
-  const auto address = parse_address(uri, why);
+  const auto address = parse_listener(uri, why);
   if (!address) return address.error();
   if (address->kind == scheme::tls && !tls_) {
     return fail(why, uri + " needs a certificate, and none is given", status::invalid_argument);
   }
+  if (!address->given.empty()) return take_given(uri, *address, why);
   const auto endpoints =
       endpoints_of(*address, options_.allow_insecure ? reach::anywhere : reach::loopback, why);
   if (!endpoints) return endpoints.error();
@@ -211,6 +218,82 @@ result<void> site_core::listen(const std::string& uri, std::string* why) {
                 std::error_code{error.value(), std::system_category()});
   }
   listeners_.push_back(std::move(l));
+  return {};
+}
+
+/// Every socket of that name becomes a listener: with several ListenStream= a socket unit has several.
+result<void> site_core::take_given(const std::string& uri, const address& a, std::string* why) {
+  bool found = false;
+  for (given_socket& s : options_.sockets) {
+    if (s.name != a.given || s.descriptor < 0) continue;
+    found = true;
+    if (const auto wrong = wrong_with_given(s.descriptor, a); !wrong.empty()) {
+      return fail(why, "cannot listen on " + uri + ": the socket that is given " + wrong,
+                  status::invalid_argument);
+    }
+    auto l = std::make_shared<listener>(context());
+    l->kind = a.kind;
+    l->spoken = a.spoken;
+    int family = AF_UNSPEC;
+    socklen_t size = sizeof family;
+    static_cast<void>(::getsockopt(s.descriptor, SOL_SOCKET, SO_DOMAIN, &family, &size));
+    std::error_code error;
+    l->acceptor.assign(stream_protocol{family, 0}, s.descriptor, error);
+    if (error) {
+      return fail(why, "cannot listen on " + uri + ": " + error.message(),
+                  std::error_code{error.value(), std::system_category()});
+    }
+    ::fcntl(s.descriptor, F_SETFD, FD_CLOEXEC);
+    s.descriptor = -1;  // the acceptor's
+    listeners_.push_back(std::move(l));
+  }
+  if (found) return {};
+  std::string names;
+  for (const given_socket& s : options_.sockets) names += (names.empty() ? "" : ", ") + s.name;
+  return fail(why,
+              "cannot listen on " + uri + ": no socket of that name is given" +
+                  (names.empty() ? ", nor any other (is it started by its socket unit?)"
+                                 : "; there are " + names + " (FileDescriptorName= in the socket unit)"),
+              status::invalid_argument);
+}
+
+/// Why such a listener cannot use that socket, if it cannot.
+std::string site_core::wrong_with_given(int descriptor, const address& a) const {
+  const auto option = [descriptor](int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    return ::getsockopt(descriptor, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  const int family = option(SO_DOMAIN);
+  if (family < 0) return "is no socket";
+  if (option(SO_TYPE) != SOCK_STREAM) return "is no stream socket (ListenStream= makes one)";
+  if (option(SO_ACCEPTCONN) != 1) return "does not listen (with Accept=yes it is a connection: Accept=no)";
+  if (a.kind == scheme::unix_socket) {
+    if (family != AF_UNIX) return "is no Unix socket";
+    sockaddr_un where{};
+    socklen_t size = sizeof where;
+    const bool named = ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&where), &size) == 0 &&
+                       where.sun_path[0] == '/';
+    return named ? std::string{} : "has no file, so no permissions";
+  }
+  if (family != AF_INET && family != AF_INET6) return "is no TCP socket";
+  asio::ip::tcp::endpoint where;
+  socklen_t size = static_cast<socklen_t>(where.capacity());
+  if (::getsockname(descriptor, where.data(), &size) != 0) return "has no address";
+  if (a.kind == scheme::tls || options_.allow_insecure || where.address().is_loopback()) return {};
+  return "is off loopback (" + to_uri(where, a.kind, a.spoken) +
+         "), and plain TCP there needs allow_insecure";
+}
+
+/// A socket that nobody takes would let callers connect and never answer them.
+result<void> site_core::all_given_taken(std::string* why) const {
+  for (const given_socket& s : options_.sockets) {
+    if (s.descriptor < 0) continue;
+    return fail(why,
+                "a socket '" + s.name + "' is given, and no listener takes it: \"qkd004+systemd:" + s.name +
+                    "\" would, or qkd004s+, unix+, http+ or https+",
+                status::invalid_argument);
+  }
   return {};
 }
 
@@ -266,7 +349,9 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
     self->run([&] {
       if (self->stopped_) return;
       if (!error) {
-        if (std::exchange(l->starved, false)) self->log(log_level::info, "accepts connections again");
+        if (std::exchange(l->starved, false)) {
+          self->log(log_level::notice, log_line{"accepts connections again"}.with("uri", self->uri_of(*l)));
+        }
         // from here on it is read and written by hand, and watched in batches
         channel c{socket.release(), l->kind, l->spoken};
         if (l->kind == scheme::tls && !c.accept(*self->tls_)) return self->accept(l);
@@ -277,8 +362,10 @@ void site_core::accept(const std::shared_ptr<listener>& l) {
         }
       } else if (error != asio::error::connection_aborted && error != asio::error::operation_aborted) {
         // out of descriptors or memory: those who are connected go on; said once, as it may last
-        if (!std::exchange(l->starved, true))
-          self->log(log_level::warning, "cannot accept: " + error.message());
+        if (!std::exchange(l->starved, true)) {
+          self->log(log_level::warning,
+                    log_line{"cannot accept"}.with("uri", self->uri_of(*l)).with("why", error.message()));
+        }
         return self->accept_later(l);
       }
       self->accept(l);
@@ -305,8 +392,23 @@ void site_core::on_transport_gone() {
 }
 
 void site_core::on_drop(const transport& which, const std::string& why) {
-  log(log_level::warning,
-      "dropped " + (which.remote().empty() ? "a connection" : which.remote()) + ": " + why);
+  log(log_level::warning, log_line{"dropped"}.with("remote", which.remote()).with("why", why));
+}
+
+site_report site_core::report() {
+  site_report r;
+  r.node = service_->node();
+  r.stopping = stopped_;
+  r.applications = application_count_;
+  r.totals = service_->totals();
+  for (link_report& l : service_->links(now())) r.peers.push_back({std::move(l), {}});
+  // a self_link has a link, and no peer here
+  for (std::size_t i = 0; i < peers_.size() && i < r.peers.size(); ++i) {
+    const peer_state& p = peers_[i];
+    r.peers[i].failure = p.down_because;
+  }
+  traffic_.tell(r);
+  return r;
 }
 
 // --- Applications ---
@@ -357,8 +459,7 @@ result<void> site_core::add_peer(const peer_options& p, std::string* why) {
                   status::invalid_argument);
     }
     const reach allowed = options_.allow_insecure ? reach::anywhere : reach::loopback;
-    std::error_code named;
-    if (static_cast<void>(asio::ip::make_address(address->host, named)); !named && !address->host.empty()) {
+    if (is_number(*address)) {
       if (const auto checked = resolve(*address, allowed, why); !checked) return checked.error();
     }
     const auto link = static_cast<link_id>(peers_.size());
@@ -431,8 +532,13 @@ void site_core::missed(link_id link, const std::string& why) {
 
 void site_core::cannot_reach(link_id link, const std::string& why) {
   peer_state& p = peers_[link];
+  p.down_because = why;
   const auto level = std::exchange(p.last_failure, why) == why ? log_level::debug : log_level::warning;
-  log(level, "cannot reach " + p.options.link.peer + " at " + p.options.address + ": " + why);
+  log(level, log_line{"cannot reach a peer"}
+                 .link(p.options.link.name)
+                 .with("peer", p.options.link.peer)
+                 .with("address", p.options.address)
+                 .with("why", why));
 }
 
 void site_core::adopt(connection& c, link_id link) {
@@ -440,7 +546,10 @@ void site_core::adopt(connection& c, link_id link) {
   if (connection* const old = std::exchange(p.current, nullptr); old != nullptr) {
     old->fail("replaced by a new connection");
     manager_->link_down(link, now());
-    log(log_level::info, "peer " + p.options.link.peer + " comes anew from " + c.remote());
+    log(log_level::notice, log_line{"a peer comes anew"}
+                               .link(p.options.link.name)
+                               .with("peer", p.options.link.peer)
+                               .with("remote", c.remote()));
   }
   p.current = &c;
   p.ready = false;
@@ -455,8 +564,10 @@ void site_core::receive(link_id link, peer::message&& m) {
   peer_state& p = peers_[link];
   if (p.ready || !manager_->link_ready(link)) return;
   p.ready = true;
+  p.down_because.clear();
   if (p.dials && manager_->link_promising(link)) p.dials->reset();
-  log(log_level::info, "peer " + p.options.link.peer + " is up, link " + p.options.link.name);
+  log(log_level::notice,
+      log_line{"a peer is up"}.link(p.options.link.name).with("peer", p.options.link.peer));
 }
 
 void site_core::remove_peer(const connection& c, link_id link, const std::string& why) {
@@ -465,8 +576,11 @@ void site_core::remove_peer(const connection& c, link_id link, const std::string
   p.current = nullptr;
   manager_->link_down(link, now());
   if (stopped_) return;
-  log(log_level::warning, (p.ready ? "lost peer " : "no link with peer ") + p.options.link.peer + ": " +
-                              (p.failed.empty() ? why : p.failed));
+  p.down_because = p.failed.empty() ? why : p.failed;
+  log(log_level::warning, log_line{p.ready ? "lost a peer" : "no link with a peer"}
+                              .link(p.options.link.name)
+                              .with("peer", p.options.link.peer)
+                              .with("why", p.down_because));
   p.ready = false;
   p.failed.clear();
   if (p.dials) p.dials->dial_later();
@@ -476,6 +590,7 @@ void site_core::deliver(connection_id to, const key_stream_id& stream, const get
   if (to < applications_.size() && applications_[to] != nullptr) {
     applications_[to]->deliver(stream, r);
   } else if (caller_ != nullptr) {
+    traffic_.note_delivery(r);
     caller_->deliver(to, stream, r);
   }
 }
@@ -488,7 +603,11 @@ void site_core::link_failed(link_id link, const std::string& why) {
   peers_[link].failed = why.empty() ? "of no more use" : why;
 }
 
-void site_core::note(std::string_view text) { log(log_level::info, std::string{text}); }
+/// Of the links and of key streams, which applications open: one kind for each of the two.
+void site_core::note(std::string_view text) {
+  const bool of_link = text.starts_with("link ");
+  log(log_level::info, log_line{of_link ? "links" : "key streams"}.with("note", text));
+}
 
 // --- Turns ---
 
@@ -500,7 +619,9 @@ void site_core::on_settled() {
 }
 
 void site_core::on_turn_end() {
-  if (started_ && !stopped_) arm(service_->next_deadline(now()));
+  traffic_.end_turn(now());
+  log_.write_rest(now());
+  if (started_ && !stopped_) arm(std::min(service_->next_deadline(now()), log_.next()));
 }
 
 /// A source calls from any thread, as often as it likes: until the turn that looks at all of them has begun, further

@@ -13,12 +13,16 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "net/application.hpp"
 #include "net/connection.hpp"
 #include "net/dialer.hpp"
 #include "net/http/service.hpp"
+#include "net/log_limit.hpp"
+#include "net/log_line.hpp"
+#include "net/traffic.hpp"
 #include "net/turn.hpp"
 #include "qkd004/key_manager.hpp"
 #include "qkd004/key_service.hpp"
@@ -31,6 +35,9 @@ namespace qkd004::net {
 class site_core final : public turns, private key_manager::events {
  public:
   site_core(asio::io_context& context, site_options options);
+  ~site_core();
+  site_core(const site_core&) = delete;
+  site_core& operator=(const site_core&) = delete;
 
   [[nodiscard]] result<void> start(std::string* why);
   void stop();
@@ -40,10 +47,14 @@ class site_core final : public turns, private key_manager::events {
   /// Requires: no self_link.
   [[nodiscard]] key_manager& manager() noexcept { return *manager_; }
   [[nodiscard]] const site_options& options() const noexcept { return options_; }
-  void log(log_level level, std::string line) const;
+  /// What others can cause, as often as they like: so much of each kind is written.
+  void log(log_level level, const log_line& line) { log_.write(level, line, now()); }
   /// What the HTTP listeners serve.
   [[nodiscard]] http::service& http() noexcept { return http_; }
   [[nodiscard]] result<void> add(http::resource what);
+  /// What goes out is counted here.
+  [[nodiscard]] net::traffic& traffic() noexcept { return traffic_; }
+  [[nodiscard]] site_report report();
   /// Whose the connections are that are no application's.
   void set_caller(site_caller* who) noexcept { caller_ = who; }
 
@@ -82,6 +93,7 @@ class site_core final : public turns, private key_manager::events {
     bool ready = false;
     std::string failed;        ///< why the key manager wants no more of this connection
     std::string last_failure;  ///< of dialing, so that it is logged once
+    std::string down_because;  ///< for reports; empty: it is up, or nobody knows
   };
 
   // key_manager::events
@@ -101,6 +113,12 @@ class site_core final : public turns, private key_manager::events {
     if (who.connection < applications_.size() && applications_[who.connection] != nullptr) {
       applications_[who.connection]->answer(who.ticket, r);
     } else if (caller_ != nullptr) {
+      if constexpr (std::is_same_v<Response, get_key_response> ||
+                    std::is_same_v<Response, get_keys_response>) {
+        traffic_.note(r, boot_clock::duration::zero());
+      } else {
+        traffic_.note(r);
+      }
       caller_->answer(who, r);
     }
   }
@@ -112,6 +130,9 @@ class site_core final : public turns, private key_manager::events {
   void on_drop(const transport& which, const std::string& why) override;
 
   [[nodiscard]] result<void> listen(const std::string& uri, std::string* why);
+  [[nodiscard]] result<void> take_given(const std::string& uri, const address& a, std::string* why);
+  [[nodiscard]] std::string wrong_with_given(int descriptor, const address& a) const;
+  [[nodiscard]] result<void> all_given_taken(std::string* why) const;
   [[nodiscard]] std::error_code bind_file(listener& l, const endpoint& where, const std::string& path) const;
   void close(listener& l) const;
   [[nodiscard]] std::string uri_of(const listener& l) const;
@@ -131,10 +152,12 @@ class site_core final : public turns, private key_manager::events {
   [[nodiscard]] std::size_t most_transports() const noexcept;
 
   site_options options_;
+  log_limit log_;
   std::unique_ptr<key_service> service_;
   std::shared_ptr<const tls_context> tls_;  ///< null: no TLS
   key_manager* manager_ = nullptr;          ///< the service; null with a self_link
   http::service http_;
+  net::traffic traffic_;
   std::vector<std::shared_ptr<listener>> listeners_;
   std::vector<application*> applications_;  ///< by connection_id
   std::size_t application_count_ = 0;

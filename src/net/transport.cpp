@@ -99,6 +99,7 @@ void transport::on_readable() {
   site_->unsettle(*this);
   if (step_ != step::open) {
     const auto dropped = channel_.discard(scratch);
+    if (wipes_input_) wipe(scratch.data(), dropped.count);
     if (dropped.state == io_state::closed || dropped.state == io_state::failed) fail({});
     return;
   }

@@ -14,8 +14,11 @@
 
 #include "net/address.hpp"
 #include "net/http/client.hpp"
+#include "net/log_limit.hpp"
+#include "net/log_line.hpp"
 #include "net/tls_session.hpp"
 #include "push/paths.hpp"
+#include "qkd004/limits.hpp"
 #include "qkd004/net/http.hpp"
 #include "qkd004/net/site_caller.hpp"
 #include "qkd004/random.hpp"
@@ -150,7 +153,9 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
     p->to.send(http::response{without_body});
   }
   void note(std::string_view text) override {
-    log(text.starts_with("ALARM") ? net::log_level::error : net::log_level::info, text);
+    const bool alarm = text.starts_with("ALARM");
+    log(alarm ? net::log_level::error : net::log_level::info,
+        net::log_line{alarm ? "push: ALARM" : "push: key streams"}.with("note", text));
   }
 
   // net::site_caller: the service answers, and wants no call from inside
@@ -246,7 +251,10 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
     std::string why;
     auto made = http::client::make(context, arena, client_options_of(where), &why);
     if (!made) {
-      log(net::log_level::error, fmt::format("cannot post keys of {} to '{}': {}", p.source, where.uri, why));
+      log(net::log_level::error, net::log_line{"push: cannot post keys"}
+                                     .with("source", p.source)
+                                     .with("uri", where.uri)
+                                     .with("why", why));
       return nullptr;
     }
     entry = std::move(*made);
@@ -300,14 +308,13 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
   [[nodiscard]] double fraction(std::mt19937_64& of) {
     return std::uniform_real_distribution<double>{0, 1}(of);
   }
-  void log(net::log_level level, std::string_view text) const {
-    if (options.log) options.log(level, fmt::format("push: {}", text));
-  }
+  void log(net::log_level level, const net::log_line& line) { lines.write(level, line, boot_clock::now()); }
 
   asio::io_context& context;
   net::site& site;
   const device_options options;
   std::shared_ptr<const net::tls_context> tls;  ///< from start() on, if the options have any
+  net::log_limit lines{options.log, limits{}.max_log_lines};
   const secret_arena arena;
   push_device core;
   wire::push::reader reader;
@@ -358,6 +365,7 @@ void device::stop() {
     s->timer.cancel();
     s->clients.clear();
     s->waiting.clear();
+    s->lines.write_rest(time_point::max());
   });
 }
 

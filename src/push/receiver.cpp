@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qkd004/push/receiver.hpp"
 
-#include <fmt/format.h>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
@@ -14,7 +13,10 @@
 #include "net/access.hpp"
 #include "net/address.hpp"
 #include "net/http/client.hpp"
+#include "net/log_limit.hpp"
+#include "net/log_line.hpp"
 #include "push/paths.hpp"
+#include "qkd004/limits.hpp"
 #include "qkd004/net/http.hpp"
 #include "wire/push_body.hpp"
 
@@ -61,8 +63,10 @@ struct receiver::state final : std::enable_shared_from_this<state> {
       return say(std::move(to), 400, status::get_key_peer_not_connected);
     }
     if (!l->of->identity.empty() && !is_from(r.principal, l->of->identity)) {
-      log(net::log_level::warning,
-          fmt::format("{}: a key from {}, which is not {}", l->of->name, r.principal, l->of->identity));
+      log(net::log_level::warning, net::log_line{"push: a key from somebody else"}
+                                       .link(l->of->name)
+                                       .with("principal", r.principal)
+                                       .with("expected", l->of->identity));
       return say(std::move(to), 403, status::ksid_in_use);
     }
     using verdict = push_source::verdict;
@@ -71,8 +75,10 @@ struct receiver::state final : std::enable_shared_from_this<state> {
       case verdict::repeated:
       case verdict::device_speaks: return say(std::move(to), 201, status::success);
       case verdict::different:
-        log(net::log_level::error, fmt::format("ALARM: {}: another key for index {} of stream {}",
-                                               l->of->name, m.index, l->of->source->stream().to_string()));
+        log(net::log_level::error, net::log_line{"push: ALARM: another key for an index"}
+                                       .link(l->of->name)
+                                       .with("index", m.index)
+                                       .with("stream", l->of->source->stream().to_string()));
         return say(std::move(to), 400, status::ksid_in_use);
       case verdict::unknown_stream: return say(std::move(to), 400, status::get_key_peer_not_connected);
       case verdict::no_room: break;
@@ -171,9 +177,10 @@ struct receiver::state final : std::enable_shared_from_this<state> {
       const std::lock_guard lock{mutex};
       const std::string why = answer.error ? answer.error.message() : std::string{};
       if (std::exchange(l.failure, why) != why && !stopped) {
-        log(why.empty() ? net::log_level::info : net::log_level::warning,
-            why.empty() ? fmt::format("{}: the device at {} answers", l.of->name, l.of->device)
-                        : fmt::format("{}: the device at {}: {}", l.of->name, l.of->device, why));
+        net::log_line line{why.empty() ? "push: the device answers" : "push: the device does not answer"};
+        line.link(l.of->name).with("device", l.of->device);
+        if (!why.empty()) line.with("why", why);
+        log(why.empty() ? net::log_level::notice : net::log_level::warning, line);
       }
       if (!answer.error) {
         // an answer that cannot be read is none of success
@@ -187,13 +194,12 @@ struct receiver::state final : std::enable_shared_from_this<state> {
     schedule();
   }
 
-  void log(net::log_level level, std::string_view text) const {
-    if (options.log) options.log(level, fmt::format("push: {}", text));
-  }
+  void log(net::log_level level, const net::log_line& line) { lines.write(level, line, boot_clock::now()); }
 
   asio::io_context& context;
   net::site& site;
   const receiver_options options;
+  net::log_limit lines{options.log, limits{}.max_log_lines};
   const secret_arena arena;
   wire::push::reader reader;  ///< of keys: in turns of the site
   std::mutex mutex;
@@ -254,6 +260,7 @@ void receiver::stop() {
     if (std::exchange(state_->stopped, true)) return;
   }
   for (auto& l : state_->links) l.of->source->finish();
+  state_->lines.write_rest(time_point::max());
   state_->schedule();
 }
 

@@ -280,8 +280,13 @@ std::string wrong_with_address(const std::string& uri) {
   return net::parse_address(uri, &why) ? std::string{} : why;
 }
 
+std::string wrong_with_listener(const std::string& uri) {
+  std::string why;
+  return net::parse_listener(uri, &why) ? std::string{} : why;
+}
+
 bool over_tls(const std::string& uri) {
-  const auto address = net::parse_address(uri);
+  const auto address = net::parse_listener(uri);
   return address && address->kind == net::scheme::tls;
 }
 
@@ -301,7 +306,7 @@ class reader {
 
     node(top, "node", site.manager.node);
     top.texts("listen", site.listen, [&](const std::string& uri) {
-      std::string wrong = wrong_with_address(uri);
+      std::string wrong = wrong_with_listener(uri);
       if (over_tls(uri) && !top.has("tls")) wrong = fmt::format("'{}' {}", uri, needs_tls);
       return wrong;
     });
@@ -321,6 +326,8 @@ class reader {
     timeouts(top, site.timeouts);
     peers(top, config);
     push(top, config);
+    operations(top, config.viewers);
+    log(top, config.log);
     if (site.self_link && !site.peers.empty())
       top.complain("self_link", "a site that is its own peer has no other");
     if (problems_.none()) fits(top, config);
@@ -354,6 +361,26 @@ class reader {
     s->done();
   }
 
+  static void log(section& top, log_settings& o) {
+    auto s = top.sub("log");
+    if (!s) return;
+    using net::log_level;
+    log_level level{};
+    s->word<log_level>("level", level,
+                       {{"debug", log_level::debug},
+                        {"info", log_level::info},
+                        {"notice", log_level::notice},
+                        {"warning", log_level::warning},
+                        {"error", log_level::error}});
+    if (s->has("level")) o.level = level;
+    log_format format{};
+    s->word<log_format>(
+        "format", format,
+        {{"auto", log_format::automatic}, {"plain", log_format::plain}, {"journal", log_format::journal}});
+    if (s->has("format")) o.format = format;
+    s->done();
+  }
+
   static void access(section& top, std::vector<net::access_rule>& rules) {
     top.tables("access", [&](section& s) {
       net::access_rule rule;
@@ -383,6 +410,7 @@ class reader {
     s->number("max_frame", o.max_frame, {8 * kib, 16 * mib});
     s->number("max_in_flight", o.max_in_flight, {1, 65'536});
     s->number("max_unsent", o.max_unsent, {4 * kib, gib});
+    s->number("max_log_lines", o.max_log_lines, {1, 1'000'000});
     s->done();
   }
 
@@ -672,6 +700,24 @@ class reader {
     o.memory = {std::max(o.memory.bytes, o.core.max_streams * o.core.sending.in_flight *
                                              static_cast<std::size_t>(8 * kib + 512)),
                 config.site.memory.allow_unlocked};
+    s->done();
+  }
+
+  /// Who may see how the site does.
+  static void operations(section& top, operations::viewers& o) {
+    using operations::audience;
+    auto s = top.sub("operations");
+    if (!s) return;
+    s->word<audience>("audience", o.who,
+                      {{"nobody", audience::nobody},
+                       {"operators", audience::operators},
+                       {"loopback", audience::loopback},
+                       {"authenticated", audience::authenticated},
+                       {"everyone", audience::everyone}});
+    s->texts("operators", o.operators, wrong_with_pattern);
+    if (o.who == audience::operators && o.operators.empty()) {
+      s->complain("audience", "is \"operators\", and operators names none");
+    }
     s->done();
   }
 

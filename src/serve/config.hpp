@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "operations/audience.hpp"
 #include "qkd004/file_source.hpp"
 #include "qkd004/net/site.hpp"
 #include "qkd004/push/device.hpp"
@@ -15,6 +16,7 @@
 #include "qkd004/result.hpp"
 #include "qkd004/seeded_source.hpp"
 #include "qkd004/software_link.hpp"
+#include "serve/log_lines.hpp"
 
 namespace qkd004::serve {
 
@@ -50,6 +52,8 @@ struct site_config {
   net::site_options site;                        ///< its peers have no key source yet
   std::vector<key_source_settings> key_sources;  ///< of site.peers, in their order
   std::optional<push::device_options> push;      ///< the site is the QKD device of key managers, too
+  operations::viewers viewers;                   ///< of the metrics and the dashboard, on its HTTP listeners
+  log_settings log;
 };
 
 /// Reads a site's configuration. Paths in it that are not absolute are taken from the folder of `file`.

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/key_sources.hpp"
 
-#include <fmt/format.h>
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <utility>
 #include <variant>
+
+#include "net/log_limit.hpp"
+#include "net/log_line.hpp"
+#include "qkd004/limits.hpp"
 
 namespace qkd004::serve {
 
@@ -39,8 +43,11 @@ result<std::shared_ptr<key_source>> key_sources::open(const key_source_settings&
     return open_software(*software, link, why);
   if (const auto* pushed = std::get_if<push_settings>(&settings)) {
     push_source_options o = pushed->source;
-    o.note = [to = log_, link](std::string_view text) {
-      to(net::log_level::info, fmt::format("link {}: {}", link, text));
+    // what devices say, as often as they like
+    o.note = [lines = std::make_shared<net::log_limit>(log_, limits{}.max_log_lines),
+              link](std::string_view text) {
+      lines->write(net::log_level::info, net::log_line{"push"}.link(link).with("note", text),
+                   boot_clock::now());
     };
     auto source = std::make_shared<push_source>(std::move(o));
     pushed_.push_back({link, source, pushed->device, pushed->identity, pushed->post_get_key});
@@ -63,9 +70,11 @@ result<std::shared_ptr<key_source>> key_sources::open_software(const software_se
   auto opened = make_software_link_end(settings.link, settings.end, why);
   if (!opened) return opened.error();
   const std::shared_ptr<software_link_end> end{std::move(*opened)};
-  notice_(fmt::format("link {}: {}; {} of {}", link, not_quantum_secure(settings.end.security),
-                      settings.end.which == software_link_end_options::role::alice ? "Alice" : "Bob",
-                      text_of(settings.link)));
+  notice_(net::log_line{not_quantum_secure(settings.end.security)}
+              .link(link)
+              .with("end", settings.end.which == software_link_end_options::role::alice ? "Alice" : "Bob")
+              .with("options", text_of(settings.link))
+              .text());
   software_.push_back({link, end, {link, settings.link.qber_limit, log_, link_watch::clock::now()}});
   return std::shared_ptr<key_source>{end};
 }

@@ -5,7 +5,9 @@
 
 #include <utility>
 
+#include "net/log_line.hpp"
 #include "serve/link_report.hpp"
+#include "serve/printable.hpp"
 
 namespace qkd004::serve {
 
@@ -83,9 +85,9 @@ void link_watch::warn(const software_link_report& now, clock::time_point at) {
   const auto n = due(forged_, now.forged, at);
   if (n == 0 && !other) return;
   failure_ = now.failure;
-  say(log_level::warning,
-      fmt::format("{} ended, and what was not accepted by then is discarded: {}",
-                  n > 1 ? grouped(n) + " sessions were" : std::string{"a session was"}, now.failure));
+  say(log_level::warning, fmt::format("{} ended, and what was not accepted by then is discarded: {}",
+                                      n > 1 ? grouped(n) + " sessions were" : std::string{"a session was"},
+                                      printable(now.failure)));
 }
 
 std::uint64_t link_watch::due(warned& of, std::uint64_t count, clock::time_point at) {
@@ -96,7 +98,7 @@ std::uint64_t link_watch::due(warned& of, std::uint64_t count, clock::time_point
 }
 
 void link_watch::say(log_level level, std::string_view text) const {
-  log_(level, fmt::format("link {}: {}", link_, text));
+  log_(level, net::log_line{text}.link(link_).text());
 }
 
 }  // namespace qkd004::serve

@@ -13,6 +13,8 @@
 #include <thread>
 #include <utility>
 
+#include "net/log_line.hpp"
+#include "serve/locked_memory.hpp"
 #include "serve/tls_files.hpp"
 
 namespace qkd004::serve {
@@ -20,9 +22,14 @@ namespace qkd004::serve {
 namespace {
 
 std::string totals_of(const key_service::counters& c) {
-  return fmt::format(
-      "delivered {} keys; burned {} keys and {} octets; lost {} keys and {} octets; {} link sessions",
-      c.delivered, c.burned_chunks, c.burned_octets, c.lost_chunks, c.lost_octets, c.sessions);
+  return net::log_line{"ended"}
+      .with("delivered_keys", c.delivered)
+      .with("burned_keys", c.burned_chunks)
+      .with("burned_octets", c.burned_octets)
+      .with("lost_keys", c.lost_chunks)
+      .with("lost_octets", c.lost_octets)
+      .with("link_sessions", c.sessions)
+      .text();
 }
 
 }  // namespace
@@ -102,6 +109,12 @@ result<void> server::start(std::string* why) {
   receives.allow_insecure = config_.site.allow_insecure;
   receives.tls = config_.site.tls;
   receives.memory.allow_unlocked = config_.site.memory.allow_unlocked;
+  const auto& listen = config_.site.listen;
+  const bool speaks_http = std::any_of(listen.begin(), listen.end(),
+                                       [](const std::string& uri) { return uri.starts_with("http"); });
+  peers_ = config_.site.peers.size();
+  is_own_peer_ = config_.site.self_link;
+  warn_of_locked_memory();
   site_.emplace(context_, std::move(config_.site));
   // before the site listens: nobody is told that a path is not there
   if (config_.push) {
@@ -114,6 +127,13 @@ result<void> server::start(std::string* why) {
     receives.log = options_.log;
     receiver_.emplace(context_, *site_, std::move(receives));
     if (const auto started = receiver_->start(why); !started) return started.error();
+  }
+  if (speaks_http) {
+    operations::options o;
+    o.viewers = std::move(config_.viewers);
+    if (sources_.has_software()) o.distilled = [this] { return distilled(); };
+    operations_.emplace(context_, *site_, std::move(o));
+    if (const auto started = operations_->start(why); !started) return started.error();
   }
   if (const auto started = site_->start(why); !started) return started.error();
   if (!sources_.has_software()) return {};
@@ -128,6 +148,7 @@ result<void> server::start(std::string* why) {
 
 void server::stop() {
   for (const auto& timer : timers_) timer->stop();
+  if (operations_) operations_->stop();
   if (receiver_) receiver_->stop();
   if (device_) device_->stop();
   if (site_) site_->stop();
@@ -143,6 +164,44 @@ void server::conclude() {
 
 std::vector<std::string> server::addresses() const {
   return site_ ? site_->addresses() : std::vector<std::string>{};
+}
+
+void server::readiness(std::function<void(const operations::readiness&)> tell) {
+  site_->join([this, tell = std::move(tell)] { tell(operations::readiness_of(site_->report())); });
+}
+
+std::vector<std::pair<std::string, software_link_report>> server::distilled() const {
+  std::vector<std::pair<std::string, software_link_report>> all;
+  for (auto& sample : sources_.samples()) all.emplace_back(std::move(sample.link), std::move(sample.counts));
+  return all;
+}
+
+void server::standing(std::function<void(std::string)> tell) {
+  site_->join([this, tell = std::move(tell)] {
+    const auto totals = site_->service().totals();
+    std::size_t up = 0;
+    for (std::size_t i = 0; i < peers_ && !is_own_peer_; ++i) {
+      up += site_->manager().link_ready(static_cast<link_id>(i)) ? 1U : 0U;
+    }
+    const std::string peers = is_own_peer_ ? "its own peer" : fmt::format("{} of {} peers up", up, peers_);
+    tell(fmt::format("{}, {} streams, {} keys delivered", peers, totals.streams, totals.delivered));
+  });
+}
+
+void server::warn_of_locked_memory() const {
+  const std::size_t needed = locked_memory_of(config_);
+  const auto refused = refusal_to_lock(needed);
+  if (!refused || !options_.log) return;
+  options_.log(
+      net::log_level::warning,
+      net::log_line{"locked memory for key may run out"}
+          .with("needed", needed)
+          .with("limit", refused->limit ? std::to_string(*refused->limit) : "none")
+          .with("then", config_.site.memory.allow_unlocked
+                            ? "key may reach swap space (memory.allow_unlocked)"
+                            : "calls fail with a resource limit; raise RLIMIT_MEMLOCK (LimitMEMLOCK= "
+                              "of a unit, ulimit -l), or lower memory.bytes")
+          .text());
 }
 
 struct server_thread::state {

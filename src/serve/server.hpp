@@ -5,14 +5,18 @@
 #include <asio/io_context.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "operations/readiness.hpp"
+#include "operations/service.hpp"
 #include "qkd004/key_source.hpp"
 #include "qkd004/net/site.hpp"
 #include "qkd004/push/device.hpp"
@@ -63,8 +67,18 @@ class server {
   /// The listeners as URIs, with the ports they really have.
   [[nodiscard]] std::vector<std::string> addresses() const;
 
+  /// Has `tell` called with how the site stands, as /readyz says it, whoever may see that: soon, on the io_context, in a
+  /// turn of the site; it must not call the server. Requires: start() was called.
+  void readiness(std::function<void(const operations::readiness&)> tell);
+  /// Gives `tell` a line on how it stands, in a turn of the site; for whoever looks after the process.
+  /// Requires: start() has succeeded.
+  void standing(std::function<void(std::string)> tell);
+
  private:
   class every;
+  [[nodiscard]] std::vector<std::pair<std::string, software_link_report>> distilled() const;
+
+  void warn_of_locked_memory() const;
 
   asio::io_context& context_;
   site_config config_;
@@ -73,7 +87,10 @@ class server {
   std::optional<net::site> site_;
   std::optional<push::device> device_;      ///< the site is the QKD device of key managers
   std::optional<push::receiver> receiver_;  ///< the site is a key manager that devices post to
+  std::optional<operations::service> operations_;
   std::vector<std::unique_ptr<every>> timers_;
+  std::size_t peers_ = 0;
+  bool is_own_peer_ = false;
 };
 
 /// A server on a thread of its own.

@@ -99,6 +99,16 @@ void put_qos(Output& out, const qos& q) {
   out.text("}");
 }
 
+/// The same as a text.
+inline std::string qos_text(const qos& q) {
+  text_counter count;
+  put_qos(count, q);
+  std::string text(count.size(), ' ');
+  text_writer out{std::as_writable_bytes(std::span{text})};
+  put_qos(out, q);
+  return text;
+}
+
 // --- Reading ---
 
 inline bool is_text(std::string_view text) noexcept {
@@ -151,10 +161,12 @@ inline bool read(dom::element from, status& into) noexcept {
           code <= static_cast<std::uint32_t>(status::shutting_down));
 }
 
+/// Members that are unknown: an answer may have more to say than this version knows, a request may not.
+enum class unknown : std::uint8_t { refused, passed_over };
+
 /// The members of an object, each at most once: `names` are the known ones, and `each(which, value)` reads one. Null if
-/// all went well. Nothing is compared with all that was there before: who sends ten thousand members is through at the
-/// first that is unknown.
-template <std::size_t N, class Each>
+/// all went well. Nothing is compared with all that was there before: of ten thousand members each costs the same.
+template <unknown Unknown = unknown::refused, std::size_t N, class Each>
 const char* read_members(dom::element from, const std::array<std::string_view, N>& names, const Each& each) {
   static_assert(N <= 32);
   dom::object object;
@@ -162,7 +174,10 @@ const char* read_members(dom::element from, const std::array<std::string_view, N
   std::uint32_t seen = 0;
   for (const auto [name, value] : object) {
     const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end()) return "a member that is unknown";
+    if (found == names.end()) {
+      if constexpr (Unknown == unknown::passed_over) continue;
+      return "a member that is unknown";
+    }
     const auto which = static_cast<std::size_t>(found - names.begin());
     if ((seen >> which & 1U) != 0) return "a member that comes twice";
     seen |= 1U << which;
@@ -174,8 +189,9 @@ const char* read_members(dom::element from, const std::array<std::string_view, N
 inline constexpr std::array<std::string_view, 8> qos_names = {
     "key_chunk_size", "max_bps", "min_bps", "jitter", "priority", "timeout", "ttl", "metadata_mimetype"};
 
-inline bool read_qos(dom::element from, qos& q) {
-  return read_members(from, qos_names, [&q](std::size_t which, dom::element value) {
+template <unknown Unknown = unknown::refused>
+bool read_qos(dom::element from, qos& q) {
+  return read_members<Unknown>(from, qos_names, [&q](std::size_t which, dom::element value) {
            if (value.is_null()) return true;  // you choose
            switch (which) {
              case 0: return read(value, q.key_chunk_size);

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/json_text.hpp"
 
-#include <cstddef>
-
 namespace qkd004::wire {
 
-namespace {
-
-/// Octets of the UTF-8 sequence that `text` begins with, 0 if it begins with none. Clause: RFC 3629, 4.
-std::size_t sequence_size(std::string_view text) noexcept {
+std::size_t utf8_sequence_size(std::string_view text) noexcept {
   const auto octet = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned first = octet(0);
   const std::size_t size = first < 0x80   ? 1
@@ -28,13 +23,11 @@ std::size_t sequence_size(std::string_view text) noexcept {
   return overlong || surrogate || too_high ? 0 : size;
 }
 
-}  // namespace
-
 std::string json_quoted(std::string_view text) {
   static constexpr char hex[] = "0123456789abcdef";
   std::string out = "\"";
   while (!text.empty()) {
-    const std::size_t size = sequence_size(text);
+    const std::size_t size = utf8_sequence_size(text);
     const auto octet = static_cast<unsigned char>(text.front());
     if (size == 0 || octet < 0x20 || octet == 0x7f) {
       out += "\\u00";

@@ -40,49 +40,12 @@ void put(Output& out, const push_key_material& m) {
   out.text("}");
 }
 
-std::string text_of(const qos& q) {
-  text_counter count;
-  put_qos(count, q);
-  std::string text(count.size(), ' ');
-  text_writer out{std::as_writable_bytes(std::span{text})};
-  put_qos(out, q);
-  return text;
-}
-
 std::string text_of(const key_stream_id& id) { return id.is_null() ? "null" : '"' + id.to_string() + '"'; }
 
-/// As read_members(), but for members that are unknown: they are passed over.
+/// Whether the object has these members, and others perhaps.
 template <std::size_t N, class Each>
-bool read_known(dom::element from, const std::array<std::string_view, N>& names, const Each& each) {
-  static_assert(N <= 32);
-  dom::object object;
-  if (from.get(object) != simdjson::SUCCESS) return false;
-  std::uint32_t seen = 0;
-  for (const auto [name, value] : object) {
-    const auto found = std::find(names.begin(), names.end(), name);
-    if (found == names.end()) continue;
-    const auto which = static_cast<std::size_t>(found - names.begin());
-    if ((seen >> which & 1U) != 0) return false;
-    seen |= 1U << which;
-    if (!each(which, value)) return false;
-  }
-  return true;
-}
-
-bool read_quality(dom::element from, qos& q) {
-  return read_known(from, qos_names, [&q](std::size_t which, dom::element value) {
-    if (value.is_null()) return true;  // the device chooses
-    switch (which) {
-      case 0: return read(value, q.key_chunk_size);
-      case 1: return read(value, q.max_bps);
-      case 2: return read(value, q.min_bps);
-      case 3: return read(value, q.jitter);
-      case 4: return read(value, q.priority);
-      case 5: return read(value, q.timeout_ms);
-      case 6: return read(value, q.ttl_s);
-      default: return read(value, q.metadata_mimetype) && q.metadata_mimetype.size() <= max_mimetype_text;
-    }
-  });
+bool has_members(dom::element from, const std::array<std::string_view, N>& names, const Each& each) {
+  return read_members<unknown::passed_over>(from, names, each) == nullptr;
 }
 
 constexpr std::array<std::string_view, 4> open_names = {"source", "destination", "qos", "key_stream_id"};
@@ -104,10 +67,10 @@ bool read_status(dom::element from, status& into) {
 /// The stream that metadata name: their only use here.
 bool read_metadata(dom::element from, push_key_material& m) {
   bool has_stream = false;
-  const bool good = read_known(from, metadata_names, [&](std::size_t which, dom::element value) {
+  const bool good = has_members(from, metadata_names, [&](std::size_t which, dom::element value) {
     std::uint32_t size = 0;
     if (which == 0) return read(value, size);
-    return read_known(value, close_names, [&](std::size_t, dom::element id) {
+    return has_members(value, close_names, [&](std::size_t, dom::element id) {
       has_stream = read(id, m.stream);
       return has_stream;
     });
@@ -122,7 +85,7 @@ bool read_metadata(dom::element from, push_key_material& m) {
 
 std::string open_connect_text(const open_connect_request& r) {
   return fmt::format(R"({{"source":{},"destination":{},"key_stream_id":{},"qos":{}}})", json_quoted(r.source),
-                     json_quoted(r.destination), text_of(r.stream), text_of(r.quality));
+                     json_quoted(r.destination), text_of(r.stream), qos_text(r.quality));
 }
 
 std::string get_key_text(const push_get_key& r) {
@@ -138,13 +101,13 @@ std::string close_text(const close_request& r) {
 
 std::string opened_text(const open_connect_response& r, const open_connect_request& asked) {
   return fmt::format(R"({{"key_stream_id":{},"qos":{},"status":{},"source":{},"destination":{}}})",
-                     text_of(r.stream), text_of(r.quality), static_cast<std::uint32_t>(r.outcome),
+                     text_of(r.stream), qos_text(r.quality), static_cast<std::uint32_t>(r.outcome),
                      json_quoted(asked.source), json_quoted(asked.destination));
 }
 
 std::string counter_text(const open_connect_response& r) {
   return fmt::format(R"({{"status":{},"qos":{}}})", static_cast<std::uint32_t>(r.outcome),
-                     text_of(r.quality));
+                     qos_text(r.quality));
 }
 
 std::string status_text(status s) { return fmt::format(R"({{"status":{}}})", static_cast<std::uint32_t>(s)); }
@@ -178,11 +141,13 @@ std::optional<open_connect_request> reader::open_connect(std::span<const std::by
   open_connect_request r;
   bool has_qos = false;
   const auto root = state_->document.parse(body);
-  const bool good = root && read_known(*root, open_names, [&](std::size_t which, dom::element value) {
+  const bool good = root && has_members(*root, open_names, [&](std::size_t which, dom::element value) {
                       switch (which) {
                         case 0: return read(value, r.source);
                         case 1: return read(value, r.destination);
-                        case 2: has_qos = true; return value.is_null() || read_quality(value, r.quality);
+                        case 2:
+                          has_qos = true;
+                          return value.is_null() || read_qos<unknown::passed_over>(value, r.quality);
                         default: return value.is_null() || read(value, r.stream);
                       }
                     });
@@ -194,7 +159,7 @@ std::optional<open_connect_request> reader::open_connect(std::span<const std::by
 std::optional<push_get_key> reader::get_key(std::span<const std::byte> body) {
   push_get_key r;
   const auto root = state_->document.parse(body);
-  const bool good = root && read_known(*root, get_names, [&r](std::size_t which, dom::element value) {
+  const bool good = root && has_members(*root, get_names, [&r](std::size_t which, dom::element value) {
                       if (which == 0) return read(value, r.stream);
                       if (value.is_null()) return true;
                       if (which == 2) return read(value, r.metadata) && r.metadata.size() <= max_metadata;
@@ -210,7 +175,7 @@ std::optional<push_get_key> reader::get_key(std::span<const std::byte> body) {
 std::optional<close_request> reader::close(std::span<const std::byte> body) {
   close_request r;
   const auto root = state_->document.parse(body);
-  const bool good = root && read_known(*root, close_names, [&r](std::size_t, dom::element value) {
+  const bool good = root && has_members(*root, close_names, [&r](std::size_t, dom::element value) {
                       return read(value, r.stream);
                     });
   if (!good || r.stream.is_null()) return std::nullopt;
@@ -241,7 +206,7 @@ result<push_key_material> reader::key_material(std::span<const std::byte> body) 
     return base64::decode(text, s.key.span().first(*size));
   };
   const auto root = s.document.parse(body);
-  const bool good = root && read_known(*root, key_names, [&](std::size_t which, dom::element value) {
+  const bool good = root && has_members(*root, key_names, [&](std::size_t which, dom::element value) {
                       switch (which) {
                         case 0: has_status = true; return read_status(value, m.outcome);
                         case 1: has_index = true; return read(value, m.index);
@@ -264,12 +229,12 @@ std::optional<device_answer> reader::answer(std::span<const std::byte> body) {
   device_answer a;
   if (body.empty()) return a;
   const auto root = state_->document.parse(body);
-  const bool good = root && read_known(*root, answer_names, [&a](std::size_t which, dom::element value) {
+  const bool good = root && has_members(*root, answer_names, [&a](std::size_t which, dom::element value) {
                       if (value.is_null()) return true;
                       switch (which) {
                         case 0: return read_status(value, a.outcome);
                         case 1: return read(value, a.stream);
-                        default: return read_quality(value, a.quality);
+                        default: return read_qos<unknown::passed_over>(value, a.quality);
                       }
                     });
   return good ? std::optional{a} : std::nullopt;

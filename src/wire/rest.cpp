@@ -133,8 +133,7 @@ namespace {
 
 /// Whether a JSON text can say it so that it is the same at the other end.
 bool is_sayable(std::string_view text) {
-  const std::string quoted = json_quoted(text);
-  return is_text(text) && quoted.find("\\u00") == std::string::npos;
+  return is_text(text) && simdjson::validate_utf8(text.data(), text.size());
 }
 
 struct saying {
@@ -143,11 +142,8 @@ struct saying {
     if (!is_sayable(r.source) || !is_sayable(r.destination) || !is_sayable(q.metadata_mimetype)) {
       return status::invalid_argument;
     }
-    std::string body = fmt::format(
-        R"({{"source":{},"destination":{},"qos":{{"key_chunk_size":{},"max_bps":{},"min_bps":{},"jitter":{},)"
-        R"("priority":{},"timeout":{},"ttl":{},"metadata_mimetype":{}}})",
-        json_quoted(r.source), json_quoted(r.destination), q.key_chunk_size, q.max_bps, q.min_bps, q.jitter,
-        q.priority, q.timeout_ms, q.ttl_s, json_quoted(q.metadata_mimetype));
+    std::string body = fmt::format(R"({{"source":{},"destination":{},"qos":{})", json_quoted(r.source),
+                                   json_quoted(r.destination), qos_text(q));
     if (!r.stream.is_null()) body += R"(,"key_stream_id":")" + r.stream.to_string() + '"';
     if (r.no_wait) body += R"(,"no_wait":true)";
     if (r.strict_once) body += R"(,"strict_once":true)";
@@ -359,8 +355,9 @@ struct answering {
     dom::element epoch;
     if (!has("status", r.outcome)) return status::protocol_error;
     if (!has("key_stream_id", r.stream) || from["qos"].get(quality) != simdjson::SUCCESS ||
-        !read_qos(quality, r.quality) || from["epoch"].get(epoch) != simdjson::SUCCESS ||
-        !read_up_to(epoch, largest_number, r.epoch) || !has_index("lowest_live_index", r.lowest_live_index)) {
+        !read_qos<unknown::passed_over>(quality, r.quality) ||
+        from["epoch"].get(epoch) != simdjson::SUCCESS || !read_up_to(epoch, largest_number, r.epoch) ||
+        !has_index("lowest_live_index", r.lowest_live_index)) {
       return status::protocol_error;
     }
     c.response = std::move(r);

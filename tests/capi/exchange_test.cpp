@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -35,8 +37,11 @@ struct toy {
   bool throws = false;
   std::size_t key_octets = key_size;
   bool bad_text = false;
-  qkd004_stream* to_close = nullptr;  ///< in the middle of a call
+  std::size_t chunk = key_size;    ///< what is asked for
+  std::function<int()> meanwhile;  ///< in the middle of GET_KEY
   int came_to = 0;
+  bool overlaps = false;  ///< GET_KEY stays until another has come
+  int arrived = 0;
   std::uint32_t metadata_size = 0;
 
   static int exchange(void* context, const qkd004_request* q, qkd004_response* r) {
@@ -63,10 +68,15 @@ struct toy {
       default: FAIL_CHECK("no such operation"); return -EINVAL;
     }
     me.metadata_size = q->metadata_size;
-    if (me.to_close != nullptr) {
+    if (me.meanwhile) {
       lock.unlock();
-      me.came_to = qkd004_close(me.to_close);
+      me.came_to = me.meanwhile();
       return -ECONNREFUSED;
+    }
+    if (me.overlaps) {
+      const int mine = ++me.arrived;
+      me.changed.notify_all();
+      me.changed.wait_for(lock, std::chrono::milliseconds{100}, [&] { return me.arrived != mine; });
     }
     if (me.hold) {
       me.held = q;
@@ -80,7 +90,7 @@ struct toy {
     r->status = me.status;
     r->index = 0;
     if (me.status != QKD004_SUCCESS) return 0;
-    CHECK(r->key_size == key_size);
+    CHECK(r->key_size == me.chunk);
     std::memset(r->key, static_cast<int>(q->index + 1), std::min(r->key_size, me.key_octets));
     r->key_size = me.key_octets;
     r->age_ms = 5;
@@ -200,6 +210,68 @@ TEST_CASE("exchange: what a transport fails with is the call's result, and the k
   CHECK(t.destroyed == 1);
 }
 
+TEST_CASE("exchange: a CLOSE that was answered ends the handle whatever it says, else it is asked again") {
+  for (const int status :
+       {QKD004_TIMEOUT, QKD004_PROTOCOL_ERROR, QKD004_RESOURCE_LIMIT, QKD004_NOT_AUTHORIZED}) {
+    toy t;
+    qkd004_client* c = t.make();
+    qkd004_stream* s = open(c);
+    t.fails_with = status;  // of the transport: nobody has answered
+    CHECK(qkd004_close(s) == status);
+    CHECK(qkd004_close(s) == status);
+    t.fails_with = 0;
+    CHECK(next(s).result == QKD004_SUCCESS);
+    t.status = status;
+    CHECK(qkd004_close(s) == status);
+    CHECK(qkd004_close(s) == -EBADF);
+    CHECK(t.log == std::vector<std::string>{"open here there", "close", "close", "close"});
+    must(qkd004_client_close(c));
+  }
+}
+
+TEST_CASE("exchange: a key comes into the caller's memory, also one that is larger than the client's own") {
+  toy t;
+  t.chunk = t.key_octets = std::size_t{16} << 20;
+  qkd004_client* c = t.make();
+  qkd004_qos q = QKD004_QOS_INIT;
+  q.key_chunk_size = static_cast<std::uint32_t>(t.chunk);
+  qkd004_stream* s = nullptr;
+  must(qkd004_open_connect(c, "here", "there", &q, nullptr, 0, &s));
+  std::vector<std::uint8_t> k(t.chunk);
+  std::size_t size = k.size();
+  must(qkd004_get_key(s, 0, k.data(), &size, nullptr));
+  CHECK(k.back() == 1);
+  qkd004_metadata m = QKD004_METADATA_INIT;
+  must(qkd004_next_key(s, k.data(), &size, nullptr, &m));
+  CHECK(m.hops == 2);
+  must(qkd004_try_next_key(s, k.data(), &size, nullptr, nullptr));
+  CHECK(k.back() == 2);
+  must(qkd004_close(s));
+  must(qkd004_client_close(c));
+}
+
+TEST_CASE("exchange: prefetch gets its turn though there is always somebody who reads") {
+  toy t;
+  t.overlaps = true;
+  qkd004_client* c = t.make();
+  qkd004_stream* s = open(c);
+  std::atomic<bool> done{false};
+  std::atomic<int> rounds{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i != 2; ++i) {
+    readers.emplace_back([&] {
+      while (!done.load() && ++rounds < 20'000) (void)next(s);
+    });
+  }
+  while (rounds.load() < 4) std::this_thread::yield();
+  must(qkd004_prefetch(s, 1));
+  CHECK(rounds.load() < 20'000);
+  done.store(true);
+  for (auto& r : readers) r.join();
+  must(qkd004_close(s));
+  must(qkd004_client_close(c));
+}
+
 TEST_CASE("exchange: an OPEN_CONNECT that fails makes no stream") {
   toy t;
   qkd004_client* c = t.make();
@@ -248,14 +320,19 @@ TEST_CASE("exchange: a call is called off where it waits, by stream_cancel, clie
   CHECK(t.destroyed == 1);
 }
 
-TEST_CASE("exchange: a callback that ends the stream it was called for gets EDEADLK") {
+TEST_CASE(
+    "exchange: a callback that ends the stream it was called for, or has keys sent ahead, gets EDEADLK") {
   toy t;
   qkd004_client* c = t.make();
   qkd004_stream* s = open(c);
-  t.to_close = s;
-  CHECK(next(s).result == -ECONNREFUSED);
-  CHECK(t.came_to == -EDEADLK);
-  t.to_close = nullptr;
+  for (const auto& call :
+       std::vector<std::function<int()>>{[&] { return qkd004_close(s); }, [&] { return qkd004_detach(s); },
+                                         [&] { return qkd004_prefetch(s, 1); }}) {
+    t.meanwhile = call;
+    CHECK(next(s).result == -ECONNREFUSED);
+    CHECK(t.came_to == -EDEADLK);
+  }
+  t.meanwhile = nullptr;
   CHECK(next(s).index == 0);
   must(qkd004_close(s));
   must(qkd004_client_close(c));

@@ -359,8 +359,8 @@ TEST_CASE(
   sites.a.daemon->signal(SIGTERM);
   CHECK(sites.a.daemon->wait_exit(patience) == 0);
   const std::string log = sites.log(sites.a);
-  CHECK(has(log, "link site-a+site-b to site-b: key source seeded, simulated-insecure"));
-  CHECK(has(log, "delivered 7 keys; burned 0 keys"));
+  CHECK(has(log, "key source link=site-a+site-b peer=site-b kind=seeded security_class=simulated-insecure"));
+  CHECK(has(log, "ended delivered_keys=7 burned_keys=0"));
 }
 
 TEST_CASE("serve: ends within two seconds when it is told to, though an application waits") {

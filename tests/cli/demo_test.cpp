@@ -234,7 +234,7 @@ TEST_CASE("demo: names who ended and shows its log when a process dies") {
     CHECK(o.code == 1);
     CHECK(has(o.err, std::string{names[i]} + " ended"));
     CHECK(has(o.err, "ended by signal 9"));
-    if (i < 2) CHECK(has(o.err, "listening on qkd004://"));
+    if (i < 2) CHECK(has(o.err, "listening uri=qkd004://"));
     for (const pid_t id : running.parts) CHECK(has_ended(id));
   }
   ::unlink(folder.path("demo.err").c_str());
@@ -360,7 +360,7 @@ TEST_CASE("commands: let no key into any output or log when everything is logged
     CHECK(site->daemon->wait_exit(patience) == 0);
     text += sites.log(*site);
   }
-  CHECK(has(text, "delivered 50 keys"));
+  CHECK(has(text, "delivered_keys=50"));
   CHECK(leaks(text, keys, 32) == 0);
   CHECK(leaks(text, read_file(sites.folder.path("link.secret")), 32) == 0);
 }

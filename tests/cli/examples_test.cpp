@@ -134,6 +134,11 @@ TEST_CASE("examples: show the defaults in what is commented out") {
   CHECK(l.max_frame == d.max_frame);
   CHECK(l.max_in_flight == d.max_in_flight);
   CHECK(l.max_unsent == d.max_unsent);
+  CHECK(l.max_log_lines == d.max_log_lines);
+  CHECK(shown->log.level == net::log_level::info);
+  CHECK(shown->log.format == serve::log_format::automatic);
+  CHECK_FALSE(plain->log.level);
+  CHECK_FALSE(plain->log.format);
   const net::site_timeouts t;
   CHECK(a.timeouts.silence == t.silence);
   CHECK(a.timeouts.frame == t.frame);

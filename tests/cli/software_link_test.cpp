@@ -34,9 +34,10 @@ TEST_CASE("software link: gives both sites the same keys and says in the log tha
     CHECK(site->daemon->wait_exit(patience) == 0);
     const std::string log = sites.log(*site);
     INFO(log);
-    CHECK(has(log, "warning link site-a+site-b: NOT QUANTUM-SECURE: simulated photons"));
-    CHECK(has(log, "(simulated-insecure); " + std::string{site == &sites.a ? "Alice" : "Bob"} +
-                       " of 0 km, proof lim14, 262,144 sifted bits a block"));
+    CHECK(has(log, "warning NOT QUANTUM-SECURE: simulated photons"));
+    CHECK(has(log, "(simulated-insecure) link=site-a+site-b end=" +
+                       std::string{site == &sites.a ? "Alice" : "Bob"} +
+                       " options=\"0 km, proof lim14, 262,144 sifted bits a block"));
     CHECK(has(log, " accepted, "));
     CHECK_FALSE(has(log, "discarded: "));
   }

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -91,9 +92,23 @@ TEST_CASE("async_client: takes runs, keys by index and what is there, and waits 
   CHECK(run->bytes(15).size() == 32);
   CHECK(named->index == 40);
   s.alice->get_key(40, [&](result<key_chunk> k) { gone = k.error(); });
-  s.alice->get_key(100'000, [](result<key_chunk> k) { CHECK(!k); });  // when all goes
+  std::optional<std::error_code> beyond;
+  s.alice->get_key(100'000, [&](result<key_chunk> k) { beyond = k.error(); });
   s.until([&] { return gone.has_value(); });
   CHECK(*gone == make_error_code(status::index_not_available));
+  CHECK_FALSE(beyond);
+  s.alice->cancel();
+  s.until([&] { return beyond.has_value(); });
+  CHECK(*beyond == canceled);
+}
+
+TEST_CASE("async_client: has no room for more keys than can be counted in octets") {
+  both s;
+  std::optional<std::error_code> ends;
+  const std::size_t most = std::numeric_limits<std::size_t>::max() / 32 + 2;  // times 32 octets: 32
+  s.alice->next_keys(most, [&](result<key_batch> b) { ends = b.error(); });
+  s.until([&] { return ends.has_value(); });
+  CHECK(*ends == make_error_code(status::resource_limit));
 }
 
 TEST_CASE("async_client: a call that is cancelled completes once, as cancelled, and takes no key") {
@@ -147,6 +162,75 @@ TEST_CASE("async_client: completes what waits as cancelled when it goes, and its
   client again = connect(s.link, 0, "alice");
   CHECK(again.open_connect({"qkd://alice@A", "qkd://bob@B", {}, s.bob->id()}).error() ==
         make_error_code(status::ksid_in_use));
+}
+
+namespace {
+
+/// Asks for the same key again and again, and lives only here and in the call that it started.
+struct asks_again {
+  std::shared_ptr<async_key_stream> stream;
+  int* ends;
+  async_call_id* last;
+  void operator()(const result<key_chunk>& k) const {
+    CHECK(k.error() == canceled);
+    if (++*ends < 1'000) *last = stream->get_key(500, *this);
+  }
+};
+
+}  // namespace
+
+TEST_CASE(
+    "async_client: goes though each completion starts the next call, and the stream that goes then is "
+    "closed") {
+  both s;
+  int ends = 0;
+  async_call_id last = 1;
+  auto stream = std::make_shared<async_key_stream>(std::move(*s.alice));
+  s.alice.reset();
+  stream->get_key(500, asks_again{stream, &ends, &last});
+  stream.reset();
+  (void)s.a->drive();
+  s.a.reset();
+  CHECK(ends == 1);
+  CHECK(last == 0);
+  client again = connect(s.link, 0, "alice");
+  CHECK(again.open_connect({"qkd://alice@A", "qkd://bob@B", {}, s.bob->id()}).error() ==
+        make_error_code(status::ksid_in_use));
+}
+
+TEST_CASE(
+    "async_client: a server that grants keys of no octets is protocol_error, and no Timeout the default") {
+  /// Grants what it is told to.
+  class granting final : public exchange {
+   public:
+    void start(std::span<call* const> calls) override {
+      for (call* const c : calls) {
+        if (std::holds_alternative<open_connect_request>(c->request)) {
+          open_connect_response r;
+          r.quality.key_chunk_size = chunk;
+          c->response = r;
+        } else {
+          c->response = close_response{};
+        }
+        c->complete();
+      }
+    }
+    void wait(call&) override {}
+    void cancel(call&) noexcept override {}
+    std::uint32_t chunk = 0;
+  };
+  const auto via = std::make_shared<granting>();
+  async_client c{via, secret_arena{}};
+  std::optional<std::error_code> refused;
+  c.open_connect({"qkd://alice@A", "qkd://bob@B"}, [&](result<async_key_stream> s) { refused = s.error(); });
+  while (!refused) (void)c.drive();
+  CHECK(*refused == make_error_code(status::protocol_error));
+  via->chunk = 32;
+  std::optional<std::uint32_t> timeout_ms;
+  c.open_connect({"qkd://alice@A", "qkd://bob@B"},
+                 [&](result<async_key_stream> s) { timeout_ms = s.value().quality().timeout_ms; });
+  while (!timeout_ms) (void)c.drive();
+  CHECK(*timeout_ms == qos_defaults::timeout_ms);
 }
 
 TEST_CASE("async_client: close ends what waits, and happens once") {

@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -362,17 +364,9 @@ class eager_exchange final : public exchange {
         r.quality.timeout_ms = 1'000;
         r.epoch = 1;
         c->response = r;
-      } else if (const auto* several = std::get_if<get_keys_request>(&c->request)) {
-        if (before_answer) std::exchange(before_answer, {})();
-        get_keys_response r;
-        r.outcome = std::exchange(next_outcome, status::success);
-        r.first = several->first;
-        r.chunk_size = 32;
-        c->keys = r.outcome == status::success ? several->count : 0;
-        for (std::uint32_t i = 0; i < c->keys; ++i) {
-          std::memset(c->key_buffer.data() + i * 32, static_cast<int>(several->first + i), 32);
-        }
-        c->response = r;
+      } else if (std::holds_alternative<get_keys_request>(c->request)) {
+        if (before_answer) continue;  // in wait()
+        answer(*c);
       } else if (std::holds_alternative<close_request>(c->request)) {
         c->response = close_response{};
       } else {
@@ -381,32 +375,56 @@ class eager_exchange final : public exchange {
       c->complete();
     }
   }
-  void wait(call&) override {}
+  void wait(call& c) override {
+    if (c.done()) return;
+    std::exchange(before_answer, {})();
+    answer(c);
+    c.complete();
+  }
   void cancel(call&) noexcept override {}
   [[nodiscard]] extensions supports() const override { return {true, true, true, true, true}; }
   [[nodiscard]] result<std::unique_ptr<key_flow>> subscribe(const open_connect_response&, std::uint64_t first,
                                                             std::uint32_t, const secret_arena&) override {
     class flow final : public key_flow {
      public:
-      explicit flow(std::uint64_t next) : next_{next} {}
+      flow(eager_exchange& owner, std::uint64_t next) : owner_{owner}, next_{next} {}
       taken take(std::span<std::byte> out, std::span<key_metadata>) override {
         std::memset(out.data(), static_cast<int>(next_), 32);
         return {{}, next_++, 1};
       }
       void await(call& c) override { c.complete(); }
-      void stop() override {}
+      void stop() override {
+        if (owner_.on_stop) std::exchange(owner_.on_stop, {})();
+      }
       std::uint64_t position() override { return next_; }
 
      private:
+      eager_exchange& owner_;
       std::uint64_t next_;
     };
     subscribed_from.push_back(first);
-    return std::unique_ptr<key_flow>{std::make_unique<flow>(first)};
+    return std::unique_ptr<key_flow>{std::make_unique<flow>(*this, first)};
   }
 
   std::function<void()> before_answer;
+  std::function<void()> on_stop;
   status next_outcome = status::success;
+  std::uint64_t lowest = 0;  ///< of an outcome that is no success
   std::vector<std::uint64_t> subscribed_from;
+
+ private:
+  void answer(call& c) {
+    const auto& asked = std::get<get_keys_request>(c.request);
+    get_keys_response r;
+    r.outcome = std::exchange(next_outcome, status::success);
+    r.first = r.outcome == status::success ? asked.first : std::max(asked.first, lowest);
+    r.chunk_size = 32;
+    c.keys = r.outcome == status::success ? asked.count : 0;
+    for (std::uint32_t i = 0; i < c.keys; ++i) {
+      std::memset(c.key_buffer.data() + i * 32, static_cast<int>(asked.first + i), 32);
+    }
+    c.response = r;
+  }
 };
 
 }  // namespace
@@ -429,4 +447,33 @@ TEST_CASE("key_stream: has keys sent ahead only once nothing below is missing, s
   CHECK(stream.next_key()->index == 8);
   CHECK(via->subscribed_from == std::vector<std::uint64_t>{8});
   CHECK(stream.next_key()->index == 9);
+}
+
+TEST_CASE("key_stream: gives no key twice to who asks while what is sent ahead ends") {
+  const auto via = std::make_shared<eager_exchange>();
+  client c{via, secret_arena{}};
+  auto stream = c.open_connect(a_to_b).value();
+  REQUIRE(stream.prefetch(8));
+  for (std::uint64_t i = 0; i < 3; ++i) REQUIRE(stream.next_key().value().index == i);
+  std::future<std::uint64_t> other;
+  via->on_stop = [&] {  // the other one asks meanwhile, and is not answered before this is through
+    other = std::async(std::launch::async, [&] { return stream.next_key().value().index; });
+    other.wait_for(100ms);
+  };
+  CHECK(stream.close());
+  CHECK(other.get() == 3);
+}
+
+TEST_CASE("key_stream: goes on with keys that are sent ahead once those that were missing are gone") {
+  const auto via = std::make_shared<eager_exchange>();
+  client c{via, secret_arena{}};
+  auto stream = c.open_connect(a_to_b).value();
+  via->before_answer = [&] {
+    REQUIRE(stream.prefetch(8));
+    CHECK(via->subscribed_from.empty());
+    via->next_outcome = status::index_not_available;
+    via->lowest = 5;
+  };
+  CHECK(stream.next_key().value().index == 5);
+  CHECK(via->subscribed_from == std::vector<std::uint64_t>{5});
 }

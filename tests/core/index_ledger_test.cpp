@@ -48,6 +48,16 @@ TEST_CASE("index_ledger: lets acknowledge only what is below everything that is 
   CHECK_FALSE(l.owes_acknowledgement());
 }
 
+TEST_CASE("index_ledger: takes no word of a run that was claimed of another ledger") {
+  index_ledger before;
+  const auto claimed = before.claim(4);
+  index_ledger l{2};
+  l.settle(claimed, 4);
+  CHECK(l.had_below() == 2);
+  CHECK_FALSE(l.owes_acknowledgement());
+  CHECK(l.claim(1).first == 2);
+}
+
 TEST_CASE("index_ledger: leaves out what is gone") {
   index_ledger l;
   l.settle(l.claim(1), 0);

@@ -7,21 +7,25 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <future>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "core/waiting_call.hpp"
 #include "qkd004/in_process.hpp"
 
 using namespace qkd004;
 using namespace std::chrono_literals;
+using test::waiting_call;
 
 namespace {
 
@@ -33,33 +37,6 @@ open_connect_request request_for(key_stream_id id = {}) {
   r.quality.timeout_ms = long_time_ms;
   return r;
 }
-
-/// A call on a thread of its own, and the moment from which on it has been waiting.
-class waiting_call {
- public:
-  template <class Call>
-  explicit waiting_call(Call ask)
-      : thread_{[this, ask] {
-          const waiting_hook hook{[this] {
-            if (!std::exchange(told_, true)) waits_.set_value();
-            return true;
-          }};
-          error_ = ask().error();
-          if (!std::exchange(told_, true)) waits_.set_value();
-        }} {
-    waits_.get_future().wait();
-  }
-  std::error_code end() {
-    thread_.join();
-    return error_;
-  }
-
- private:
-  bool told_ = false;
-  std::promise<void> waits_;
-  std::error_code error_;
-  std::thread thread_;
-};
 
 struct pair_of_streams {
   std::pair<client, client> clients = pair();
@@ -190,6 +167,24 @@ TEST_CASE("waiting_hook: ends a call of its thread when it says so, without a ke
   CHECK(asked == 0);
 }
 
+TEST_CASE("waiting_hook: is asked no more often in this process than over a wire") {
+  auto [a, b] = pair();
+  auto request = request_for();
+  request.quality.timeout_ms = 300;
+  auto stream = a.open_connect(request).value();
+  std::vector<std::byte> room(128 * 32);
+  for (std::size_t had = 0; had < 128;) had += stream.next_keys_into(room).value().count;
+  int asked = 0;
+  const waiting_hook hook{[&] {
+    ++asked;
+    return true;
+  }};
+  const auto since = boot_clock::now();
+  CHECK(stream.next_key().error() == make_error_code(status::timeout));
+  CHECK(asked > 0);
+  CHECK(asked <= (boot_clock::now() - since) / waiting_hook::interval);
+}
+
 TEST_CASE("waiting_hook: lets its exception through, and the call goes without a trace") {
   pair_of_streams s;
   s.drain_a();
@@ -241,17 +236,25 @@ class slow_exchange final : public exchange {
       ++started;
       if (std::holds_alternative<open_connect_request>(c->request)) {
         open_connect_response r;
-        r.quality.key_chunk_size = 32;
-        r.quality.timeout_ms = long_time_ms;
+        r.outcome = opens;
+        r.quality.key_chunk_size = chunk;
+        r.quality.timeout_ms = timeout_ms;
         r.quality.ttl_s = ttl_s;
         r.epoch = 1;
         c->response = r;
         c->complete();
-      } else if (std::holds_alternative<get_keys_request>(c->request) && !failed_next(c)) {
-        waiting_.push_back({c, std::get<get_keys_request>(c->request)});
-      } else if (!c->done()) {
-        if (std::holds_alternative<close_request>(c->request)) c->response = close_response{};
-        if (std::holds_alternative<acknowledge_request>(c->request)) c->response = acknowledge_response{};
+      } else if (asks_for_key(c->request)) {
+        asked.push_back(index_of(c->request));
+        if (!failed_next(c)) waiting_.push_back({c, c->request});
+      } else {
+        if (std::holds_alternative<close_request>(c->request)) {
+          ++closed;
+          c->response = close_response{};
+        }
+        if (const auto* had = std::get_if<acknowledge_request>(&c->request)) {
+          acknowledged = had->below;
+          c->response = acknowledge_response{};
+        }
         c->complete();
       }
     }
@@ -259,6 +262,7 @@ class slow_exchange final : public exchange {
   }
   void wait(call& c) override {
     if (on_wait) std::exchange(on_wait, {})();
+    while (answers_at_once && !c.done()) answer();
     std::unique_lock lock{mutex_};
     changed_.wait(lock, [&] { return c.done(); });
   }
@@ -278,47 +282,65 @@ class slow_exchange final : public exchange {
     c.complete();
     changed_.notify_all();
   }
-  [[nodiscard]] extensions supports() const override { return {true, true, true, false, false}; }
+  [[nodiscard]] extensions supports() const override { return can; }
 
   /// Answers the oldest request, whoever waits for it now. With strict once, a key is given once.
-  void answer() {
+  void answer(status outcome = status::success) {
     const std::lock_guard lock{mutex_};
     REQUIRE(!waiting_.empty());
     const auto w = waiting_.front();
-    waiting_.erase(waiting_.begin());
-    const bool again = !given.insert({w.request.first, 1}).second;
-    if (again) ++given[w.request.first];
-    if (w.asks == nullptr) return;
-    get_keys_response r;
-    r.first = w.request.first + (again && strict ? 1U : 0U);
-    r.outcome = again && strict ? status::index_not_available : status::success;
-    r.chunk_size = 32;
-    w.asks->response = r;
-    w.asks->keys = r.outcome == status::success ? 1 : 0;
-    if (w.asks->keys == 1) {
-      if (!w.asks->metadata_buffer.empty()) w.asks->metadata_buffer.front().age_ms = age_ms;
-      std::memset(w.asks->key_buffer.data(), static_cast<int>(w.request.first + 1), 32);
-    }
-    w.asks->complete();
-    changed_.notify_all();
+    waiting_.pop_front();
+    answer(w, outcome);
+  }
+  /// The youngest.
+  void answer_last() {
+    const std::lock_guard lock{mutex_};
+    REQUIRE(!waiting_.empty());
+    const auto w = waiting_.back();
+    waiting_.pop_back();
+    answer(w, status::success);
   }
   /// Until that many calls were started.
   void until_started(int count) {
     std::unique_lock lock{mutex_};
     changed_.wait(lock, [&] { return started >= count; });
   }
+  /// The same, but no longer than `most`.
+  void until_started(int count, boot_clock::duration most) {
+    std::unique_lock lock{mutex_};
+    changed_.wait_for(lock, most, [&] { return started >= count; });
+  }
 
   std::function<void()> on_start;
   std::function<void()> on_wait;
   std::function<void()> before_cancel;
+  extensions can{true, true, true, false, false};
+  status opens = status::success;
+  std::uint32_t chunk = 32;
+  std::uint32_t timeout_ms = long_time_ms;
   bool strict = false;
   std::uint32_t ttl_s = 0;
+  bool answers_at_once = false;
   std::uint32_t age_ms = 0;
   int started = 0;
-  int fails = 0;  ///< so many GET_KEYS come to a broken connection
+  int fails = 0;                     ///< so many requests for key come to a broken connection
+  std::vector<std::uint64_t> asked;  ///< indices, as their requests came
   std::map<std::uint64_t, int> given;
+  std::uint64_t acknowledged = 0;  ///< below
+  int closed = 0;
 
  private:
+  struct waiting {
+    call* asks;
+    any_request request;
+  };
+  static bool asks_for_key(const any_request& r) {
+    return std::holds_alternative<get_key_request>(r) || std::holds_alternative<get_keys_request>(r);
+  }
+  static std::uint64_t index_of(const any_request& r) {
+    const auto* one = std::get_if<get_key_request>(&r);
+    return one != nullptr ? one->index : std::get<get_keys_request>(r).first;
+  }
   bool failed_next(call* c) {
     if (fails == 0) return false;
     --fails;
@@ -326,25 +348,68 @@ class slow_exchange final : public exchange {
     c->complete();
     return true;
   }
-  struct waiting {
-    call* asks;
-    get_keys_request request;
-  };
+  void answer(const waiting& w, status outcome) {
+    const std::uint64_t index = index_of(w.request);
+    std::uint32_t count = 1;
+    if (const auto* several = std::get_if<get_keys_request>(&w.request)) count = several->count;
+    const bool again = outcome == status::success && ++given[index] > 1 && strict;
+    if (again) outcome = status::index_not_available;
+    if (w.asks == nullptr) return;
+    // who reads an answer may go by what was asked
+    REQUIRE(w.asks->request.index() == w.request.index());
+    REQUIRE(index_of(w.asks->request) == index);
+    const std::uint64_t lowest = index + (again ? 1U : 0U);
+    key_metadata metadata;
+    metadata.age_ms = age_ms;
+    if (std::holds_alternative<get_key_request>(w.request)) {
+      get_key_response r;
+      r.outcome = outcome;
+      r.index = lowest;
+      r.metadata = metadata;
+      w.asks->response = r;
+    } else {
+      get_keys_response r;
+      r.outcome = outcome;
+      r.first = lowest;
+      r.chunk_size = chunk;
+      w.asks->response = r;
+      w.asks->keys = outcome == status::success ? count : 0;
+      if (!w.asks->metadata_buffer.empty()) w.asks->metadata_buffer.front() = metadata;
+    }
+    for (std::uint32_t i = 0; outcome == status::success && i < count; ++i) {
+      std::memset(w.asks->key_buffer.data() + i * chunk, static_cast<int>(index + i + 1), chunk);
+    }
+    w.asks->complete();
+    changed_.notify_all();
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<waiting> waiting_;
+  std::deque<waiting> waiting_;
 };
 
 struct slow_stream {
   explicit slow_stream(bool strict = false, std::uint32_t ttl_s = 0) {
     via->strict = strict;
     via->ttl_s = ttl_s;
+    open();
+  }
+  explicit slow_stream(void (*adjust)(slow_exchange&)) {
+    adjust(*via);
+    open();
+  }
+  void open() {
     auto r = request_for();
-    r.strict_once = strict;
+    r.strict_once = via->strict;
     stream.emplace(c.open_connect(r).value());
   }
+  static secret_options memory() {
+    secret_options o;
+    o.allow_unlocked = true;
+    return o;
+  }
   std::shared_ptr<slow_exchange> via = std::make_shared<slow_exchange>();
-  client c{via, secret_arena{}};
+  client c{via, secret_arena{memory()}};
   std::optional<key_stream> stream;
 };
 
@@ -363,6 +428,39 @@ TEST_CASE("key_stream: an answer that comes after its call was cancelled is the 
   CHECK(k.index == 0);
   CHECK(value_of(k) == 1);
   CHECK(s.via->started == 2);
+}
+
+TEST_CASE("key_stream: a cancelled request for a named key is taken over by who asks for the next") {
+  for (const bool is_late : {true, false}) {
+    CAPTURE(is_late);
+    slow_stream s;
+    s.via->on_wait = [&] { s.stream->cancel(); };
+    REQUIRE(s.stream->get_key(0).error() == canceled);
+    if (is_late) {
+      s.via->on_wait = [&] { s.via->answer(); };
+    } else {
+      s.via->answer();
+    }
+    const auto k = s.stream->next_key().value();
+    CHECK(k.index == 0);
+    CHECK(value_of(k) == 1);
+    CHECK(s.via->started == 2);
+  }
+}
+
+TEST_CASE("key_stream: acknowledges what it had, though a request that would have said so was not made") {
+  slow_stream s;
+  s.via->on_wait = [&] {  // while the first is waited for, the second is asked for and given up
+    const waiting_hook hook{[] { return false; }};
+    REQUIRE(s.stream->next_key().error() == canceled);
+    s.via->answer();
+  };
+  REQUIRE(s.stream->next_key().value().index == 0);
+  s.via->on_wait = [&] { s.via->answer(status::resource_limit); };
+  REQUIRE(s.stream->next_key().error() == make_error_code(status::resource_limit));
+  REQUIRE(s.via->started == 3);
+  CHECK(s.stream->acknowledge());
+  CHECK(s.via->acknowledged == 1);
 }
 
 TEST_CASE("key_stream: an answer that was kept is asked for again when its key has expired") {  // D15
@@ -394,9 +492,13 @@ TEST_CASE("key_stream: an answer that crosses a cancel is the call's") {
   std::optional<result<key_chunk>> got;
   std::thread reader{[&] { got.emplace(s.stream->next_key()); }};
   s.via->until_started(2);
-  s.via->before_cancel = [&] { s.via->answer(); };
+  std::atomic<bool> crossed{false};
+  s.via->before_cancel = [&] {
+    s.via->answer();
+    crossed = true;
+  };
   // until it is in the waiting room: before that there is nothing to cancel
-  while (s.via->before_cancel) s.stream->cancel();
+  while (!crossed) s.stream->cancel();
   reader.join();
   REQUIRE(got->has_value());
   CHECK(got->value().index == 0);
@@ -463,4 +565,187 @@ TEST_CASE("key_stream: with strict once what is kept for nobody goes with it") {
   CHECK(next.end() == canceled);
   s.reset();
   CHECK(via->given.empty());
+}
+
+TEST_CASE(
+    "key_stream: with strict once the first of two requests for a key is kept, whichever ended first") {  // R8
+  for (const std::size_t ends_first : {0U, 1U}) {
+    CAPTURE(ends_first);
+    slow_stream s{true};
+    std::atomic<bool> goes_on[2] = {true, true};
+    const auto wait = [&](std::size_t i) {
+      const waiting_hook hook{[&] { return goes_on[i].load(); }};
+      CHECK((i == 0 ? s.stream->get_key(0) : s.stream->next_key()).error() == canceled);
+    };
+    std::vector<std::thread> threads;
+    for (const std::size_t i : {0U, 1U}) {
+      threads.emplace_back(wait, i);
+      s.via->until_started(static_cast<int>(i) + 2);
+    }
+    for (const std::size_t i : {ends_first, 1 - ends_first}) {
+      goes_on[i] = false;
+      threads[i].join();
+    }
+    s.via->answer();
+    s.via->answer();
+    s.via->answers_at_once = true;  // what is asked for beyond
+    const auto k = s.stream->next_key().value();
+    CHECK(k.index == 0);
+    CHECK(value_of(k) == 1);
+    CHECK(s.via->started == 3);
+  }
+}
+
+TEST_CASE(
+    "key_stream: with strict once a key that came while the hook threw is kept for the next call") {  // R8
+  for (const bool named : {false, true}) {
+    CAPTURE(named);
+    slow_stream s{true};
+    s.via->age_ms = 7;
+    std::vector<std::byte> room(32);
+    {
+      const waiting_hook hook{[&]() -> bool {
+        s.via->answer();
+        throw std::runtime_error{"interrupted"};
+      }};
+      key_chunk unused;
+      CHECK_THROWS_AS(
+          (void)s.stream->key_into(room, unused, named ? std::optional<std::uint64_t>{0} : std::nullopt),
+          std::runtime_error);
+    }
+    CHECK(room == std::vector<std::byte>(32));  // who has not had it has not seen it
+    s.via->answers_at_once = true;              // what is asked for beyond
+    const auto k = s.stream->next_key().value();
+    CHECK(k.index == 0);
+    CHECK(value_of(k) == 1);
+    CHECK(k.metadata.age_ms == 7);
+    CHECK(s.via->started == 2);
+  }
+}
+
+TEST_CASE("key_stream: with strict once gives large keys, too") {
+  slow_stream s{[](slow_exchange& e) {
+    e.strict = true;
+    e.chunk = 100 * 1024;
+    e.answers_at_once = true;
+  }};
+  CHECK(s.stream->next_key().value().bytes().size() == 100 * 1024);
+}
+
+TEST_CASE("key_stream: with strict once over plain 004 a run burns no key behind a gap") {  // R8
+  slow_stream s{[](slow_exchange& e) {
+    e.strict = true;
+    e.can = {};
+    e.answers_at_once = true;
+  }};
+  REQUIRE(s.stream->get_key(3));
+  std::set<std::uint64_t> had{3};
+  std::vector<std::byte> room(8 * 32);
+  while (had.size() < 9) {
+    const auto run = s.stream->next_keys_into(room).value();
+    for (std::size_t i = 0; i < run.count; ++i) REQUIRE(had.insert(run.first + i).second);
+    REQUIRE(run.first + run.count <= 9);
+  }
+}
+
+TEST_CASE("key_stream: over plain 004 the requests of a cancelled run are taken over one after another") {
+  slow_stream s{[](slow_exchange& e) { e.can = {}; }};
+  std::vector<std::byte> room(4 * 32);
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->next_keys_into(room).error() == canceled);
+  REQUIRE(s.via->started == 5);
+  for (int i = 0; i < 4; ++i) s.via->answer();
+  for (unsigned i = 0; i < 4; ++i) {
+    const auto run = s.stream->next_keys_into(room).value();
+    CHECK(run.first == i);
+    CHECK(run.count == 1);
+    CHECK(room[31] == std::byte{static_cast<unsigned char>(i + 1)});
+  }
+  CHECK(s.via->started == 5);
+}
+
+TEST_CASE("key_stream: a key that was kept for a named call is not had again once it was had") {
+  slow_stream s;
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->get_key(5).error() == canceled);
+  s.via->answer();
+  s.via->on_wait = [&] { s.via->answer(); };
+  std::vector<std::byte> room(16 * 32);
+  REQUIRE(s.stream->next_keys_into(room).value().count == 16);
+  REQUIRE(s.stream->acknowledge());
+  s.via->on_wait = [&] { s.via->answer(status::index_not_available); };
+  CHECK(s.stream->get_key(5).error() == make_error_code(status::index_not_available));
+}
+
+TEST_CASE("key_stream: an answer that comes for a key that was had meanwhile is nobody's") {
+  slow_stream s;
+  std::vector<std::byte> room(16 * 32);
+  s.via->on_wait = [&] {
+    s.via->on_wait = [&] { s.via->answer_last(); };
+    REQUIRE(s.stream->next_keys_into(room).value().count == 16);
+    s.stream->cancel();
+  };
+  REQUIRE(s.stream->get_key(5).error() == canceled);
+  s.via->answer();
+  s.via->on_wait = [&] { s.via->answer(status::index_not_available); };
+  CHECK(s.stream->get_key(5).error() == make_error_code(status::index_not_available));
+}
+
+TEST_CASE("key_stream: next_key waits, though the request that it takes over did not") {
+  slow_stream s;
+  s.via->on_wait = [&] { s.stream->cancel(); };
+  REQUIRE(s.stream->try_next_key().error() == canceled);
+  s.via->on_wait = [&] {
+    s.via->answer(status::insufficient_key);
+    s.via->answers_at_once = true;
+  };
+  CHECK(s.stream->next_key().value().index == 0);
+  CHECK(s.via->started == 3);
+}
+
+TEST_CASE("key_stream: requests for what is next leave in the order of their indices") {
+  slow_stream s;
+  std::optional<std::thread> other;
+  const auto ask = [&](std::uint64_t index) { CHECK(s.stream->next_key().value().index == index); };
+  s.via->on_start =
+      [&] {  // between the claim and the request; the other one is not seen before this is through
+        other.emplace(ask, 1);
+        s.via->until_started(2, 100ms);
+      };
+  std::thread one{ask, 0};
+  s.via->until_started(3);
+  s.via->answer();
+  s.via->answer();
+  one.join();
+  other->join();
+  CHECK(s.via->asked == std::vector<std::uint64_t>{0, 1});
+}
+
+TEST_CASE("key_stream: can be closed again after an exception of the transport") {
+  slow_stream s;
+  s.via->on_wait = [] { throw std::runtime_error{"no"}; };
+  CHECK_THROWS_AS((void)s.stream->close(), std::runtime_error);
+  CHECK(s.stream->close());
+  CHECK(s.via->closed == 2);
+  CHECK(s.stream->close());
+  CHECK(s.via->closed == 2);
+}
+
+TEST_CASE("client: a server that grants keys of no octets is protocol_error") {
+  const auto via = std::make_shared<slow_exchange>();
+  client c{via, secret_arena{slow_stream::memory()}};
+  via->chunk = 0;
+  CHECK(c.open_connect(request_for()).error() == make_error_code(status::protocol_error));
+  via->opens = status::qos_not_met;  // a proposal may leave it to the key manager
+  CHECK(c.open_connect(request_for()).value().outcome() == status::qos_not_met);
+}
+
+TEST_CASE(
+    "client: a server that grants no Timeout means the default, and its proposals stay as they are") {  // D3, D5
+  const auto via = std::make_shared<slow_exchange>();
+  client c{via, secret_arena{slow_stream::memory()}};
+  via->timeout_ms = 0;
+  CHECK(c.open_connect(request_for()).value().quality().timeout_ms == qos_defaults::timeout_ms);
+  via->opens = status::qos_not_met;
+  CHECK(c.open_connect(request_for()).value().quality().timeout_ms == 0);
 }

@@ -151,6 +151,27 @@ TEST_CASE("http client: nobody there, a silence and a stop are errors, and the n
   CHECK(c.ask(post_of("/echo", "x")).error == std::errc::operation_canceled);
 }
 
+TEST_CASE("http client: a server that refuses one more connection answers on those it has") {
+  raw_listener listener;
+  running_client c{options_of(listener.address())};
+  std::vector<std::future<http::client_response>> all;
+  all.push_back(c.send(post_of("/0", "x")));
+  auto s = listener.accept();
+  listener.close();
+  for (int i = 1; i < 4; ++i) all.push_back(c.send(post_of("/" + std::to_string(i), "x")));
+  for (int i = 0; i < 4; ++i) {
+    REQUIRE(read_request(s).starts_with("POST /" + std::to_string(i) + " "));
+    write_answer(s, 200, std::to_string(i));
+  }
+  for (int i = 0; i < 4; ++i) {
+    auto& answer = all[static_cast<std::size_t>(i)];
+    REQUIRE(answer.wait_for(patience) == std::future_status::ready);
+    CHECK(answer.get().text() == std::to_string(i));
+  }
+  s.close();
+  CHECK(c.ask(post_of("/4", "x")).error);  // now there is none
+}
+
 TEST_CASE("http client: what is no HTTP URI, and plain HTTP off loopback, is refused") {
   asio::io_context context;
   const secret_arena arena{some_memory()};

@@ -193,8 +193,35 @@ TEST_CASE("http exchange: a server that went away and came back is connected to 
 
 TEST_CASE("http exchange: a server of resources that is none of keys is told apart, as is nobody") {
   std::string why;
+  raw_listener other;
+  std::thread server{[&other] {
+    auto s = other.accept();
+    CHECK(read_request(s).starts_with("GET /qkd004/v2/capabilities HTTP/1.1\r\n"));
+    write_answer(s, 404, "");
+    CHECK(read_request(s).empty());
+  }};
+  CHECK(net::connect(other.address(), secret_arena{some_memory()}, {}, &why).error() ==
+        std::errc::operation_not_supported);
+  CHECK(why.ends_with("it does not serve /qkd004/v2/capabilities"));
+  server.join();
+  why.clear();
   CHECK(net::connect("http://127.0.0.1:1", secret_arena{some_memory()}, {}, &why).error() ==
         std::errc::connection_refused);
+  CHECK_FALSE(why.empty());
+  why.clear();
+  net::connect_options nowhere;
+  nowhere.allow_insecure = true;  // the system refuses a connection to everybody at once
+  CHECK(net::connect("http://255.255.255.255:1", secret_arena{some_memory()}, nowhere, &why).error());
+  CHECK(why.starts_with("cannot connect to 255.255.255.255 port 1: "));
+}
+
+TEST_CASE("http exchange: a connection for every call is refused, as it would not be one") {
+  running_site s{http_site()};
+  net::connect_options o;
+  o.per_call = true;
+  std::string why;
+  CHECK(net::connect(s.address(), secret_arena{some_memory()}, o, &why).error() ==
+        make_error_code(status::invalid_argument));
   CHECK_FALSE(why.empty());
 }
 

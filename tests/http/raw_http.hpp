@@ -6,6 +6,7 @@
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/read.hpp>
 #include <asio/write.hpp>
 
 #include <algorithm>
@@ -120,6 +121,48 @@ class raw_http {
   tcp::socket socket_;
   std::string in_;
 };
+
+/// A listener for which a test answers itself.
+class raw_listener {
+ public:
+  raw_listener() : acceptor_{context_, {asio::ip::address_v4::loopback(), 0}} {}
+  std::string address() const {
+    return net::to_uri(acceptor_.local_endpoint(), net::scheme::plain, net::protocol::http);
+  }
+  tcp::socket accept() { return acceptor_.accept(); }
+  /// Whoever connects from now on is refused.
+  void close() { acceptor_.close(); }
+
+ private:
+  asio::io_context context_;
+  tcp::acceptor acceptor_;
+};
+
+/// One request, its body and all; empty at the end of the connection.
+inline std::string read_request(tcp::socket& from) {
+  std::string text;
+  std::error_code error;
+  const auto more = [&](std::size_t count) {
+    const std::size_t before = text.size();
+    text.resize(before + count);
+    asio::read(from, asio::buffer(text.data() + before, count), error);
+    return !error;
+  };
+  while (!text.ends_with("\r\n\r\n")) {
+    if (!more(1)) return {};
+  }
+  constexpr std::string_view name = "Content-Length: ";
+  const std::size_t at = text.find(name);
+  if (at != std::string::npos && !more(std::stoul(text.substr(at + name.size())))) return {};
+  return text;
+}
+
+inline void write_answer(tcp::socket& to, unsigned status, std::string_view body) {
+  const std::string text = "HTTP/1.1 " + std::to_string(status) +
+                           " Test\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+                           std::string{body};
+  asio::write(to, asio::buffer(text));
+}
 
 inline std::string get(std::string_view path, std::string_view more = "") {
   return "GET " + std::string{path} + " HTTP/1.1\r\nHost: localhost\r\n" + std::string{more} + "\r\n";

@@ -225,6 +225,14 @@ TEST_CASE(
     s.add(page("/now", "now"));
     CHECK(c.ask(get("/now")).body == "now");
   }
+  SUBCASE("what is asked meanwhile has no answer, and the connection ends with that") {
+    c.send(get("/now"));
+    CHECK(raw_http{s.address}.ask(get("/nothing")).status == 404);  // came later, so the other was read
+    events.end();
+    CHECK(c.read_chunk().empty());
+    CHECK(c.is_closed_by_peer());
+    CHECK(c.unread().empty());
+  }
   SUBCASE("a reader that goes is noticed") {
     c.socket().close();
     while (events.is_open()) std::this_thread::yield();
@@ -272,7 +280,8 @@ TEST_CASE("http server: plain HTTP on loopback is served under names of loopback
     CAPTURE(host);
     CHECK(raw_http{s.address}.ask("GET /hello HTTP/1.1\r\nHost: " + host + "\r\n\r\n").status == 200);
   }
-  for (const std::string host : {"evil.example", "localhost.evil.example:80", ""}) {
+  for (const std::string host : {"evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example",
+                                 "127.evil.example:80", "128.0.0.1", "[::2]", ""}) {
     CAPTURE(host);
     CHECK(raw_http{s.address}.ask("GET /hello HTTP/1.1\r\nHost: " + host + "\r\n\r\n").status == 421);
   }

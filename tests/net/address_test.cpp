@@ -20,6 +20,19 @@ TEST_CASE("address: reads host and port when they are there") {
   CHECK(v6->port == 0);
 }
 
+TEST_CASE("address: knows a number from a name, and how HTTP writes both") {
+  const auto v6 = *parse_address("http://[::1]:81");
+  CHECK(is_number(v6));
+  CHECK(authority_of(v6) == "[::1]:81");
+  const auto v4 = *parse_address("https://127.0.0.1");
+  CHECK(is_number(v4));
+  CHECK(authority_of(v4) == "127.0.0.1:443");
+  const auto name = *parse_address("http://localhost");
+  CHECK_FALSE(is_number(name));
+  CHECK(authority_of(name) == "localhost:80");
+  CHECK_FALSE(is_number(*parse_address("unix:/run/x")));
+}
+
 TEST_CASE("address: names what is wrong when it is no address of ours") {
   for (const char* const uri : {"",
                                 "127.0.0.1:4000",
@@ -111,4 +124,33 @@ TEST_CASE("address: stays on loopback unless it may go anywhere") {
   const auto far = resolve(*parse_address("qkd004://192.0.2.1:1"), reach::anywhere);
   REQUIRE(far);
   CHECK(to_uri(far->front()) == "qkd004://192.0.2.1:1");
+}
+
+TEST_CASE("address: a listener's may be a socket that is given, of any scheme") {
+  struct row {
+    const char* uri;
+    scheme kind;
+    protocol spoken;
+  };
+  for (const row& r : {row{"qkd004+systemd:apps", scheme::plain, protocol::frames},
+                       row{"qkd004s+systemd:apps", scheme::tls, protocol::frames},
+                       row{"unix+systemd:apps", scheme::unix_socket, protocol::frames},
+                       row{"http+systemd:apps", scheme::plain, protocol::http},
+                       row{"https+systemd:apps", scheme::tls, protocol::http}}) {
+    CAPTURE(r.uri);
+    const auto found = parse_listener(r.uri);
+    REQUIRE(found);
+    CHECK(found->given == "apps");
+    CHECK(found->kind == r.kind);
+    CHECK(found->spoken == r.spoken);
+    CHECK_FALSE(parse_address(r.uri));  // nobody can call there
+  }
+  CHECK(parse_listener("qkd004://127.0.0.1:1")->given.empty());
+  for (const char* const uri : {"qkd004+systemd:", "+systemd:x", "ftp+systemd:x", "qkd004+systemd:a b",
+                                "qkd004+systemd://x", "qkd004+systemd:a:b", "qkd004+launchd:x"}) {
+    CAPTURE(uri);
+    std::string why;
+    CHECK_FALSE(parse_listener(uri, &why));
+    CHECK(why.find(uri) != std::string::npos);
+  }
 }

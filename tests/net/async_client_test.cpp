@@ -26,8 +26,18 @@ namespace {
 const auto canceled = std::make_error_code(std::errc::operation_canceled);
 using keys = std::map<std::uint64_t, std::vector<std::byte>>;
 
-enum class manner { extended, plain, ahead };
-constexpr manner manners[]{manner::extended, manner::plain, manner::ahead};
+enum class manner { extended, plain, ahead, http };
+constexpr manner manners[]{manner::extended, manner::plain, manner::ahead, manner::http};
+
+/// Where site `a` listens for it.
+std::string address_for(manner how, const two_sites& sites) {
+  return sites.a->site->addresses().at(how == manner::http ? 1 : 0);
+}
+void listen_to_all(net::site_options& o) { o.listen.push_back("http://127.0.0.1:0"); }
+void keep_four(net::site_options& o) {
+  listen_to_all(o);
+  o.manager.limits.ring_chunks = 4;
+}
 
 /// Waits as an event loop does, for one descriptor and until the time that drive() returned.
 class loop {
@@ -108,8 +118,8 @@ void read(streams& s, keys& into, std::size_t count) {
 TEST_CASE("async_client: has the same keys as the other end, each once, over one descriptor") {
   for (const manner how : manners) {
     CAPTURE(static_cast<int>(how));
-    two_sites sites;
-    streams s{how, sites.a->address(), *sites.b};
+    two_sites sites{listen_to_all};
+    streams s{how, address_for(how, sites), *sites.b};
     keys at_a;
     keys at_b;
     std::thread other{[&] { read(*s.bob, at_b, 300); }};
@@ -122,10 +132,11 @@ TEST_CASE("async_client: has the same keys as the other end, each once, over one
 TEST_CASE("async_client: loses and repeats nothing when its connection breaks again and again") {
   for (const manner how : manners) {
     CAPTURE(static_cast<int>(how));
-    two_sites sites;
+    two_sites sites{listen_to_all};
     proxy between;
-    between.lead_to(sites.a->address());
-    streams s{how, between.address(), *sites.b};
+    between.lead_to(address_for(how, sites));
+    const std::string scheme = how == manner::http ? "http" : "qkd004";
+    streams s{how, scheme + between.address().substr(between.address().find(':')), *sites.b};
     keys at_a;
     keys at_b;
     std::thread other{[&] { read(*s.bob, at_b, 200); }};
@@ -149,8 +160,8 @@ TEST_CASE("async_client: loses and repeats nothing when its connection breaks ag
 TEST_CASE("async_client: a cancelled call completes at once, and its key is the next call's") {
   for (const manner how : manners) {
     CAPTURE(static_cast<int>(how));
-    two_sites sites{[](net::site_options& o) { o.manager.limits.ring_chunks = 4; }};
-    streams s{how, sites.a->address(), *sites.b};
+    two_sites sites{keep_four};
+    streams s{how, address_for(how, sites), *sites.b};
     keys at_a;
     read(s, at_a, 4);
     std::optional<std::error_code> ended;
@@ -169,10 +180,10 @@ TEST_CASE("async_client: a cancelled call completes at once, and its key is the 
 }
 
 TEST_CASE("async_client: gives up in time, without a turn of the loop in between") {
-  for (const manner how : {manner::extended, manner::ahead}) {
+  for (const manner how : {manner::extended, manner::ahead, manner::http}) {
     CAPTURE(static_cast<int>(how));
-    two_sites sites{[](net::site_options& o) { o.manager.limits.ring_chunks = 4; }};
-    streams s{how, sites.a->address(), *sites.b, 300};
+    two_sites sites{keep_four};
+    streams s{how, address_for(how, sites), *sites.b, 300};
     keys at_a;
     read(s, at_a, 4);
     std::optional<std::error_code> ended;
@@ -185,25 +196,28 @@ TEST_CASE("async_client: gives up in time, without a turn of the loop in between
 }
 
 TEST_CASE("async_client: shares its exchange with callers that block") {
-  two_sites sites;
-  streams s{manner::extended, sites.a->address(), *sites.b};
-  client blocking{s.via, secret_arena{some_memory()}};
-  auto own = blocking.open_connect({"qkd://alice@a", "qkd://bob@b"}).value();
-  std::atomic<bool> stops{false};
-  std::thread busy{[&] {
-    while (!stops) {
-      (void)own.try_next_key();
-      (void)own.id();
-    }
-  }};
-  keys at_a;
-  keys at_b;
-  std::thread other{[&] { read(*s.bob, at_b, 200); }};
-  read(s, at_a, 200);
-  other.join();
-  stops = true;
-  busy.join();
-  CHECK(at_a == at_b);
+  for (const manner how : {manner::extended, manner::http}) {
+    CAPTURE(static_cast<int>(how));
+    two_sites sites{listen_to_all};
+    streams s{how, address_for(how, sites), *sites.b};
+    client blocking{s.via, secret_arena{some_memory()}};
+    auto own = blocking.open_connect({"qkd://alice@a", "qkd://bob@b"}).value();
+    std::atomic<bool> stops{false};
+    std::thread busy{[&] {
+      while (!stops) {
+        (void)own.try_next_key();
+        (void)own.id();
+      }
+    }};
+    keys at_a;
+    keys at_b;
+    std::thread other{[&] { read(*s.bob, at_b, 200); }};
+    read(s, at_a, 200);
+    other.join();
+    stops = true;
+    busy.join();
+    CHECK(at_a == at_b);
+  }
 }
 
 TEST_CASE("async_client: closes its stream when that goes, and completes what waits when it goes itself") {

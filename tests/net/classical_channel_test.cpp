@@ -38,8 +38,8 @@ struct talking_sites {
 TEST_CASE("classical_channel: carries what the key sources of two sites say, from any thread") {
   talking_sites sites;
   sites.start_a();
-  CHECK(sites.b->log.has("peer a is up"));
-  CHECK(sites.a->log.has("peer b is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b"));
   words expected;
   for (int i = 0; i < 500; ++i) {
     expected.push_back("word " + std::to_string(i));
@@ -55,8 +55,8 @@ TEST_CASE("classical_channel: carries what the key sources of two sites say, fro
 TEST_CASE("classical_channel: has what a broken connection lost said again, and the session goes on") {
   talking_sites sites;
   sites.start_a();
-  CHECK(sites.b->log.has("peer a is up"));
-  CHECK(sites.a->log.has("peer b is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b"));
   words expected;
   for (std::size_t round = 1; round <= 5; ++round) {
     // some of it arrives, and then nothing more
@@ -66,11 +66,11 @@ TEST_CASE("classical_channel: has what a broken connection lost said again, and 
       sites.end_a->say(expected.back());
       sites.end_b->say(expected.back());
     }
-    CHECK(sites.a->log.has("lost peer b", round));
+    CHECK(sites.a->log.has("lost a peer link=link peer=b ", round));
     REQUIRE(sites.end_b->has_heard(expected.size(), patience));
     REQUIRE(sites.end_a->has_heard(expected.size(), patience));
-    CHECK(sites.b->log.has("peer a is up", round + 1));
-    CHECK(sites.a->log.has("peer b is up", round + 1));
+    CHECK(sites.b->log.has("a peer is up link=link peer=a", round + 1));
+    CHECK(sites.a->log.has("a peer is up link=link peer=b", round + 1));
   }
   CHECK(sites.end_a->heard() == expected);
   CHECK(sites.end_b->heard() == expected);
@@ -81,8 +81,8 @@ TEST_CASE("classical_channel: has what a broken connection lost said again, and 
 TEST_CASE("classical_channel: does not stop what both ends say at once, however much it is") {
   talking_sites sites;
   sites.start_a();
-  CHECK(sites.b->log.has("peer a is up"));
-  CHECK(sites.a->log.has("peer b is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b"));
   // more than either site would leave unsent before it reads no more, and than the sockets hold
   const std::string large(50'000, 'x');
   for (int i = 0; i < 400; ++i) {
@@ -121,7 +121,7 @@ TEST_CASE(
     "key_source: begins another session when its ends are out of step, and applications get key again") {
   talking_sites sites;
   sites.start_a();
-  CHECK(sites.b->log.has("peer a is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
   const auto at_a = connect_to(sites.a->address());
   const auto at_b = connect_to(sites.b->address());
   const auto first = open_connect(*at_a).stream;
@@ -133,8 +133,8 @@ TEST_CASE(
   status outcome = status::success;
   for (std::uint64_t i = 1; outcome == status::success; ++i) get_key(*at_b, first, i, &outcome);
   CHECK(sites.b->log.has("out of step"));
-  CHECK(sites.a->log.has("peer b is up", 2));
-  CHECK(sites.b->log.has("peer a is up", 2));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b", 2));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a", 2));
   const auto second = open_connect(*at_a).stream;
   open_connect(*at_b, second);
   const auto fresh = get_key(*at_a, second, 0);
@@ -148,9 +148,9 @@ TEST_CASE("key_source: makes sites try less and less often when no session of it
   sites.end_a->allow_blocks(0);
   sites.end_b->always_fails = true;
   sites.start_a();
-  CHECK(sites.a->log.has("peer b is up", 1));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b", 1));
   const auto begin = boot_clock::now();
-  CHECK(sites.a->log.has("peer b is up", 5));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b", 5));
   // at the least half of 50, 100, 200 and 400 ms
   CHECK(boot_clock::now() - begin > 350ms);
 }

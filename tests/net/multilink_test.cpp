@@ -30,7 +30,7 @@ struct star {
     }
     if (adjust != nullptr) adjust(of_a);
     a.emplace(std::move(of_a));
-    for (std::size_t i = 0; i < 3; ++i) CHECK(a->log.has("peer " + std::string{names[i]} + " is up"));
+    for (std::size_t i = 0; i < 3; ++i) CHECK(a->log.has("a peer is up link=a-" + std::string{names[i]}));
   }
   static net::peer_options link_to(std::size_t i, std::string node, std::string address,
                                    std::shared_ptr<key_source> source) {
@@ -106,9 +106,9 @@ TEST_CASE("multilink: goes on with the others while one connection is cut again 
     s.between[1].cut();
     for (auto& f : flows) f.read(50, s.seen);
   }
-  CHECK(s.a->log.has("lost peer c"));
-  CHECK(s.a->log.count_now("lost peer b") == 0);
-  CHECK(s.a->log.count_now("lost peer d") == 0);
+  CHECK(s.a->log.has("lost a peer link=a-c"));
+  CHECK(s.a->log.count_now("lost a peer link=a-b") == 0);
+  CHECK(s.a->log.count_now("lost a peer link=a-d") == 0);
   CHECK(lost(*s.a) == 0);
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("multilink: serves the others promptly while one neighbour is away, an
   for (auto& f : flows) f.read(10, s.seen);
   s.between[2].lead_to("");
   s.between[2].cut();
-  CHECK(s.a->log.has("lost peer d"));
+  CHECK(s.a->log.has("lost a peer link=a-d"));
   // somebody waits for the one that is away
   const auto patient = connect_to(s.a->address());
   get_key_call waits{flows[2].id, 150};
@@ -134,7 +134,7 @@ TEST_CASE("multilink: serves the others promptly while one neighbour is away, an
   }
   CHECK(longest < 2s);  // a fraction of a millisecond unless the machine is busy with something else
   s.between[2].lead_to(s.neighbours[2]->address());
-  CHECK(s.a->log.has("peer d is up", 2));
+  CHECK(s.a->log.has("a peer is up link=a-d ", 2));
   patient->cancel(waits);
   flows[2].read(200, s.seen);
   CHECK(lost(*s.a) == 0);
@@ -151,7 +151,7 @@ TEST_CASE("multilink: ends and counts the streams of a neighbour that restarts a
   for (const auto end = boot_clock::now() + patience; held() < window;) REQUIRE(boot_clock::now() < end);
   s.neighbours[1].reset();
   s.start(1);
-  CHECK(s.a->log.has("peer c is up", 2));
+  CHECK(s.a->log.has("a peer is up link=a-c ", 2));
   status outcome{};
   get_key(*flows[1].at_a, flows[1].id, 10, &outcome);
   CHECK(outcome == status::unknown_key_stream);
@@ -178,7 +178,7 @@ TEST_CASE("multilink: serves the others when one neighbour takes key for many st
   star s;
   s.between[1].lead_to("");
   s.between[1].cut();
-  CHECK(s.a->log.has("lost peer c"));
+  CHECK(s.a->log.has("lost a peer link=a-c"));
   // somebody takes c's place who opens streams and says nothing more
   asio::io_context context;
   tcp::acceptor there{context, {asio::ip::address_v4::loopback(), 0}};
@@ -194,7 +194,7 @@ TEST_CASE("multilink: serves the others when one neighbour takes key for many st
   CHECK(read_frame()[3] == 0x80);
   asio::write(c, asio::buffer(hello_of_peer("c", "a-c")));
   asio::write(c, asio::buffer(read_frame()));  // start: the check is the same at both ends
-  CHECK(s.a->log.has("peer c is up", 2));
+  CHECK(s.a->log.has("a peer is up link=a-c ", 2));
   peer::announce m;
   m.source = "qkd://app@c";
   m.destination = "qkd://app@a";

@@ -46,22 +46,22 @@ TEST_CASE("peers: lose no key and repeat none when their connection is cut") {
     REQUIRE(get_key(*at_b, stream, i) == key);
     REQUIRE(seen.insert(key).second);
   }
-  CHECK(sites.a->log.has("lost peer b"));
-  CHECK(sites.a->log.has("peer b is up", 2));
+  CHECK(sites.a->log.has("lost a peer link=link peer=b "));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b", 2));
 }
 
 TEST_CASE("peers: open a stream while they are apart, and have its keys when they meet") {
   sites_and_proxy sites;
-  CHECK(sites.a->log.has("peer b is up"));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b"));
   sites.between.lead_to("");
   sites.between.cut();
-  CHECK(sites.a->log.has("lost peer b"));
+  CHECK(sites.a->log.has("lost a peer link=link peer=b "));
   const auto at_a = connect_to(sites.a->address());
   const auto at_b = connect_to(sites.b->address());
   const auto opened = open_connect(*at_a);
   CHECK(opened.outcome == status::peer_not_connected);
   sites.between.lead_to(sites.b->address());
-  CHECK(sites.a->log.has("peer b is up", 2));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b", 2));
   CHECK(get_key(*at_a, opened.stream, 0).size() == 32);
   open_connect(*at_b, opened.stream);
   CHECK(get_key(*at_a, opened.stream, 1) == get_key(*at_b, opened.stream, 1));
@@ -77,7 +77,7 @@ TEST_CASE("peers: end the streams of a peer that was started anew, and give no o
 
   sites.b.reset();
   sites.start_b();
-  CHECK(sites.a->log.has("peer b is up", 2));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b", 2));
   status outcome{};
   get_key(*at_a, old_stream, 20, &outcome);
   CHECK(outcome != status::success);
@@ -97,10 +97,10 @@ TEST_CASE("peers: end the streams of a peer that was started anew, and give no o
 
 TEST_CASE("peers: go on when the site that dials was started anew") {
   sites_and_proxy sites;
-  CHECK(sites.b->log.has("peer a is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
   sites.a.reset();
   sites.a.emplace(sites.of_a);
-  CHECK(sites.b->log.has("peer a is up", 2));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a", 2));
   const auto at_a = connect_to(sites.a->address());
   const auto at_b = connect_to(sites.b->address());
   const auto stream = open_connect(*at_b).stream;
@@ -137,7 +137,7 @@ TEST_CASE("peers: take a new connection of the same peer for the old one, which 
 
 TEST_CASE("peers: are only those that are configured when somebody says hello as one") {
   two_sites sites;
-  CHECK(sites.b->log.has("peer a is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
   for (const auto& hello :
        {hello_of_peer("z", "link"), hello_of_peer("a", "other"), hello_of_peer("b", "link")}) {
     raw_socket stranger{sites.b->address()};
@@ -171,8 +171,8 @@ TEST_CASE("peers: part for good and say why when their key sources are of anothe
     void stop() noexcept override {}
   };
   two_sites sites{{make_memory_sources().first, std::make_unique<odd_source>()}, nullptr};
-  CHECK(sites.a->log.has("no link with peer b"));
-  CHECK(sites.b->log.has("no link with peer a"));
+  CHECK(sites.a->log.has("no link with a peer link=link peer=b "));
+  CHECK(sites.b->log.has("no link with a peer link=link peer=a "));
   CHECK(sites.a->log.count_now("is up") == 0);
 }
 
@@ -183,12 +183,12 @@ TEST_CASE("peers: have no line of their own in the log, whatever they say") {
   raw_socket socket{site.address()};
   socket.send(hello_of_peer("a", "link", 1));
   REQUIRE(socket.read());
-  const std::string text = "gone\nsite-a: all is well\x1b[2J";
+  const std::string text = "gone\nsite-a: all is well\x1b[2J\" peer=\"c";
   octets fault = u32(1028);
   fault.push_back(0);
   fault.push_back(static_cast<std::uint8_t>(text.size()));
   fault.insert(fault.end(), text.begin(), text.end());
   socket.send(frame_of(0x8a, fault));
-  CHECK(site.log.has("gone?site-a: all is well?[2J"));
+  CHECK(site.log.has(R"(gone\x0asite-a: all is well\x1b[2J\" peer=\"c")"));
   CHECK(site.log.count_now("\n") == 0);
 }

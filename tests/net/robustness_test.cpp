@@ -240,7 +240,7 @@ TEST_CASE("robustness: keeps the processor idle while there is nothing to do for
     steady_reader reader{sites};
     reader.read([&] { return reader.next == 10; });
     sites.b.reset();
-    CHECK(sites.a->log.has("lost peer b"));
+    CHECK(sites.a->log.has("lost a peer link=link peer=b "));
     CHECK(load_of_sites() < idle);
   }
   SUBCASE("a peer that has stopped reading and answering") {

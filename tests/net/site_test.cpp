@@ -354,7 +354,7 @@ TEST_CASE("site: goes on when the system has no descriptor left, and accepts aga
   return;  // to check a pointer the sanitizer opens a pipe, and calls the pointer wild when it cannot
 #endif
   two_sites sites;
-  REQUIRE(sites.a->log.has("peer b is up"));  // what is connected goes on
+  REQUIRE(sites.a->log.has("a peer is up link=link peer=b"));  // what is connected goes on
   const auto at_a = connect_to(sites.a->address());
   const auto stream = open_connect(*at_a).stream;
   asio::io_context context;
@@ -436,8 +436,8 @@ TEST_CASE("site: refuses to start when its options cannot be served") {
 TEST_CASE("site: says at start what its keys and its callers are worth") {
   two_sites sites;
   CHECK(sites.a->log.has("'anonymous'"));
-  CHECK(sites.a->log.has("link link to b: key source memory, simulated-insecure"));
-  CHECK(sites.a->log.has("listening on qkd004://127.0.0.1:"));
-  CHECK(sites.a->log.has("peer b is up"));
-  CHECK(sites.b->log.has("peer a is up"));
+  CHECK(sites.a->log.has("key source link=link peer=b kind=memory security_class=simulated-insecure"));
+  CHECK(sites.a->log.has("listening uri=qkd004://127.0.0.1:"));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
 }

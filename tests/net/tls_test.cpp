@@ -88,7 +88,7 @@ const octets hello{std::begin(hello_frame), std::end(hello_frame)};
 TEST_CASE("tls: gives both applications the same keys when sites and applications speak nothing else") {
   tls_sites sites;
   CHECK(sites.a->address().starts_with("qkd004s://127.0.0.1:"));
-  CHECK(sites.a->log.has("peer b is up"));
+  CHECK(sites.a->log.has("a peer is up link=link peer=b"));
   CHECK(sites.a->log.count_now("'anonymous'") == 0);
   const auto at_a = sites.at_a();
   const auto at_b = sites.at_b();
@@ -252,7 +252,7 @@ TEST_CASE("tls: refuses clients without a certificate and with old versions or n
   raw_socket short_one{"qkd004" + sites.a->address().substr(7)};
   short_one.close();
   CHECK(sites.a->log.has("it closed during the handshake"));
-  CHECK(sites.a->log.count_now("refused qkd004s://127.0.0.1:") == 5);
+  CHECK(sites.a->log.count_now("refused remote=qkd004s://127.0.0.1:") == 5);
 
   CHECK(get_key(*before, stream, 0).size() == 32);
   CHECK(open_outcome(*sites.at_a(), {}) == status::peer_not_connected);
@@ -535,13 +535,13 @@ TEST_CASE("tls: loses no key when the connection between peers is cut") {
     if (i % 100 == 50) between.cut();
     REQUIRE(get_key(*at_a, stream, i) == get_key(*at_b, stream, i));
   }
-  CHECK(a.log.has("lost peer b"));
-  CHECK(a.log.has("peer b is up", 2));
+  CHECK(a.log.has("lost a peer link=link peer=b "));
+  CHECK(a.log.has("a peer is up link=link peer=b", 2));
 }
 
 TEST_CASE("tls: believes a peer only with its own certificate") {
   tls_sites sites;
-  CHECK(sites.b->log.has("peer a is up"));
+  CHECK(sites.b->log.has("a peer is up link=link peer=a"));
   const auto of_c = sites.ca.site("c");
   raw_tls impostor{sites.b->address(), {&of_c}};
   const octets error = impostor.exchange(hello_of_peer("a", "link"));
@@ -591,7 +591,8 @@ TEST_CASE("tls: does not talk to a site that is not the peer it dialed") {
   of_a.tls = ca.site("a");
   of_a.peers.push_back(peer_of("b", c.address(), std::move(sources.first)));
   running_site a{std::move(of_a)};
-  CHECK(a.log.has("cannot reach b at " + c.address() + ": its certificate is somebody else's"));
+  CHECK(a.log.has("cannot reach a peer link=link peer=b address=" + c.address() +
+                  " why=\"its certificate is somebody else's"));
   CHECK(c.log.has("refused", 2));  // it tries again
   CHECK(c.log.count_now("is up") == 0);
 }
@@ -615,8 +616,8 @@ TEST_CASE("tls: believes a peer by the URI it was told") {
   of_a.peers[0].source = std::move(sources.first);
   of_a.peers[0].address = b.address();
   running_site a{std::move(of_a)};
-  CHECK(a.log.has("peer b is up"));
-  CHECK(b.log.has("peer a is up"));
+  CHECK(a.log.has("a peer is up link=link peer=b"));
+  CHECK(b.log.has("a peer is up link=link peer=a"));
 }
 
 TEST_CASE("tls: says which file is wrong and how when it cannot use one") {

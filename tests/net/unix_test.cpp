@@ -77,7 +77,7 @@ TEST_CASE("unix: gives both applications the same keys over sockets between peer
   of_a.peers.push_back(peer_of("b", b.address(), std::move(sources.first)));
   running_site a{std::move(of_a)};
   CHECK(a.address() == "unix:" + folder / "a");
-  CHECK(a.log.has("peer b is up"));
+  CHECK(a.log.has("a peer is up link=link peer=b"));
   CHECK(a.log.count_now("'anonymous'") == 0);
 
   const auto at_a = connect_to(a.address());
@@ -244,7 +244,7 @@ TEST_CASE("unix: says who was refused when he speaks no frame") {
   asio::local::stream_protocol::socket odd{context};
   odd.connect({folder / "socket"});
   asio::write(odd, asio::buffer(zeros(8)));
-  CHECK(site.log.has("refused unix:uid:" + std::to_string(::geteuid())));
+  CHECK(site.log.has("refused remote=unix:uid:" + std::to_string(::geteuid())));
 }
 
 TEST_CASE("unix: tells a client that nobody listens") {

@@ -8,12 +8,12 @@
 #include <signal.h>
 
 #include <atomic>
-#include <future>
 #include <map>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "core/waiting_call.hpp"
 #include "net/proxy.hpp"
 #include "net/sites.hpp"
 #include "qkd004/client.hpp"
@@ -24,15 +24,16 @@ namespace {
 
 const auto canceled = std::make_error_code(std::errc::operation_canceled);
 
-enum class manner { extended, plain, ahead };
-constexpr manner manners[]{manner::extended, manner::plain, manner::ahead};
+enum class manner { extended, plain, ahead, http };
+constexpr manner manners[]{manner::extended, manner::plain, manner::ahead, manner::http};
 
 /// Streams at both ends of two sites with a window of 4 keys.
 struct streams {
   explicit streams(manner how, bool strict = false, std::uint32_t timeout_ms = 20'000) {
     net::connect_options o;
     o.plain = how == manner::plain;
-    a.emplace(connect_to(sites.a->address(), o), secret_arena{some_memory()});
+    via = connect_to(sites.a->site->addresses().at(how == manner::http ? 1 : 0), o);
+    a.emplace(via, secret_arena{some_memory()});
     open_connect_request r{"qkd://alice@a", "qkd://bob@b"};
     r.quality.timeout_ms = timeout_ms;
     r.strict_once = strict;
@@ -49,38 +50,15 @@ struct streams {
     for (int i = 0; i < 3; ++i) REQUIRE(bob->next_key());  // each acknowledges the one before
   }
 
-  two_sites sites{[](net::site_options& o) { o.manager.limits.ring_chunks = 4; }};
+  two_sites sites{[](net::site_options& o) {
+    o.listen.push_back("http://127.0.0.1:0");
+    o.manager.limits.ring_chunks = 4;
+  }};
+  std::shared_ptr<exchange> via;
   std::optional<client> a;
   client b{connect_to(sites.b->address()), secret_arena{some_memory()}};
   std::optional<key_stream> alice;
   std::optional<key_stream> bob;
-};
-
-/// A call on a thread of its own, and the moment from which on it has been waiting.
-class waiting_call {
- public:
-  template <class Call>
-  explicit waiting_call(Call ask)
-      : thread_{[this, ask] {
-          const waiting_hook hook{[this] {
-            if (!std::exchange(told_, true)) waits_.set_value();
-            return true;
-          }};
-          error_ = ask().error();
-          if (!std::exchange(told_, true)) waits_.set_value();
-        }} {
-    waits_.get_future().wait();
-  }
-  std::error_code end() {
-    thread_.join();
-    return error_;
-  }
-
- private:
-  bool told_ = false;
-  std::promise<void> waits_;
-  std::error_code error_;
-  std::thread thread_;
 };
 
 }  // namespace
@@ -102,6 +80,21 @@ TEST_CASE(
     CHECK(s.alice->next_key().value().index == 4);
     CHECK(s.alice->next_key().value().index == 5);
   }
+}
+
+TEST_CASE("waiting: the key that a cancelled call asked for comes to who only tries, too") {
+  streams s{manner::extended};
+  s.drain();
+  waiting_call one{[&] { return s.alice->next_key(); }};
+  s.alice->cancel();
+  REQUIRE(one.end() == canceled);
+  s.read_on();
+  auto k = s.alice->try_next_key();
+  for (const auto end = boot_clock::now() + 10s; !k && boot_clock::now() < end;) {
+    REQUIRE(to_status(k.error()) == status::insufficient_key);
+    k = s.alice->try_next_key();
+  }
+  CHECK(k.value().index == 4);
 }
 
 TEST_CASE("waiting: a client cancels OPEN_CONNECT and the waiting for a peer, and opens the stream later") {
@@ -130,9 +123,7 @@ TEST_CASE("waiting: a client cancels OPEN_CONNECT and the waiting for a peer, an
 TEST_CASE("waiting: no key is lost or had twice while calls are cancelled whenever one has come") {
   for (const manner how : manners) {
     CAPTURE(static_cast<int>(how));
-    // answers come in the order of requests: who asks for a key late, behind another who waits for one a whole window
-    // above it, has it when that one gives up
-    streams s{how, false, 200};
+    streams s{how};
     constexpr std::size_t keys = 150;
     std::mutex mutex;
     std::map<std::uint64_t, std::vector<std::byte>> had;
@@ -141,8 +132,7 @@ TEST_CASE("waiting: no key is lost or had twice while calls are cancelled whenev
       while (count < keys) {
         const auto k = s.alice->next_key();
         if (!k) {
-          REQUIRE_MESSAGE((k.error() == canceled || to_status(k.error()) == status::timeout),
-                          k.error().message());
+          REQUIRE_MESSAGE(k.error() == canceled, k.error().message());
           continue;
         }
         const std::lock_guard lock{mutex};
@@ -192,25 +182,59 @@ TEST_CASE("waiting: no key is lost or had twice while calls are cancelled whenev
 }
 
 TEST_CASE("waiting: with strict once no key is burned by a cancelled call") {  // R8
-  streams s{manner::extended, true};
-  const auto burned = [&] {
-    return s.sites.a->on_manager([](key_manager& m) { return m.totals().burned_chunks; });
-  };
-  s.drain();
-  for (int i = 0; i < 2; ++i) {
-    waiting_call one{[&] { return s.alice->next_key(); }};
-    s.alice->cancel();
-    CHECK(one.end() == canceled);
+  for (const manner how : {manner::extended, manner::http}) {
+    CAPTURE(static_cast<int>(how));
+    streams s{how, true};
+    const auto burned = [&] {
+      return s.sites.a->on_manager([](key_manager& m) { return m.totals().burned_chunks; });
+    };
+    s.drain();
+    for (int i = 0; i < 2; ++i) {
+      waiting_call one{[&] { return s.alice->next_key(); }};
+      s.alice->cancel();
+      CHECK(one.end() == canceled);
+    }
+    s.read_on();
+    const auto at_a = s.alice->next_key().value();
+    CHECK(at_a.index == 4);
+    CHECK(s.alice->next_key().value().index == 5);
+    CHECK(burned() == 0);
+    CHECK(s.bob->next_key());
+    const auto at_b = s.bob->next_key().value();
+    CHECK(at_b.index == 4);
+    CHECK(equal_in_constant_time(at_a.bytes(), at_b.bytes()));
   }
-  s.read_on();
-  const auto at_a = s.alice->next_key().value();
-  CHECK(at_a.index == 4);
-  CHECK(s.alice->next_key().value().index == 5);
-  CHECK(burned() == 0);
-  CHECK(s.bob->next_key());
-  const auto at_b = s.bob->next_key().value();
-  CHECK(at_b.index == 4);
-  CHECK(equal_in_constant_time(at_a.bytes(), at_b.bytes()));
+}
+
+TEST_CASE("waiting: the answer to a call that ran out of time is its heir's, whoever looks at the clock") {
+  for (const manner how : {manner::extended, manner::plain, manner::http}) {
+    for (const bool drives : {false, true}) {
+      CAPTURE(static_cast<int>(how));
+      CAPTURE(drives);
+      streams s{how, how != manner::plain};
+      s.drain();
+      get_key_call late{s.alice->id(), 4};
+      get_key_call heir{s.alice->id(), 4};
+      late.heir = &heir;
+      if (drives) {
+        late.deadline = boot_clock::now() + 20ms;
+        call* const one = &late;
+        s.via->start(std::span{&one, 1});
+        while (!late.done()) s.via->drive(boot_clock::now());
+      } else {
+        ask(*s.via, late, 20ms);
+      }
+      CHECK(late.error == make_error_code(status::timeout));
+      REQUIRE(heir.inherits());
+      heir.deadline = boot_clock::now() + patience;
+      s.read_on();
+      s.via->wait(heir);
+      CHECK_FALSE(heir.error);
+      CHECK(heir.answer().outcome == status::success);
+      CHECK(heir.answer().index == 4);
+      CHECK(s.sites.a->on_manager([](key_manager& m) { return m.totals().burned_chunks; }) == 0);
+    }
+  }
 }
 
 TEST_CASE("waiting: close ends calls of other threads promptly, also those for keys that are sent ahead") {
@@ -310,14 +334,19 @@ TEST_CASE("waiting_hook: a signal without a hook ends nothing") {
 }
 
 TEST_CASE("waiting_hook: ends connect() to a server that does not answer") {
-  asio::io_context context;
-  tcp::acceptor silent{context, {asio::ip::address_v4::loopback(), 0}};
-  int asked = 0;
-  const waiting_hook hook{[&] { return ++asked < 3; }};
-  net::connect_options o;
-  o.connect_timeout = 20s;
-  const auto since = boot_clock::now();
-  const auto made = net::connect(net::to_uri(silent.local_endpoint()), secret_arena{some_memory()}, o);
-  CHECK(made.error() == canceled);
-  CHECK(boot_clock::now() - since < 10s);
+  for (const auto spoken : {net::protocol::frames, net::protocol::http}) {
+    asio::io_context context;
+    tcp::acceptor silent{context, {asio::ip::address_v4::loopback(), 0}};
+    int asked = 0;
+    const waiting_hook hook{[&] { return ++asked < 3; }};
+    net::connect_options o;
+    o.connect_timeout = 20s;
+    const auto since = boot_clock::now();
+    std::string why;
+    const auto made = net::connect(net::to_uri(silent.local_endpoint(), net::scheme::plain, spoken),
+                                   secret_arena{some_memory()}, o, &why);
+    CHECK(made.error() == canceled);
+    CHECK(why == "interrupted");
+    CHECK(boot_clock::now() - since < 10s);
+  }
 }

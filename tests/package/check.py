@@ -256,6 +256,42 @@ def test_pkg_config(place):
     expect(run([place.path("version")], LD_LIBRARY_PATH=library).strip() == place.version(), "another version")
 
 
+# One line of a program in each of the shapes: a call that needs a key manager, of a stream that there is not.
+COMPAT = {
+    "openssl-qkd": """#include <qkd_api.h>
+int main(void) { QKD_key_handle_t h; QKD_key_handle_set_random(&h); return QKD_close(&h) != QKD_RESULT_CONNECTION_FAILED; }
+""",
+    "hackathon": """#include <qkd_api.h>
+int main(void) { key_handle_t h = "nobody's"; return QKD_CLOSE(h) != NO_QKD_CONNECTION; }
+""",
+    "qursa": """#include <etsi004/api.h>
+int main(void) { unsigned char id[QKD_KSID_SIZE] = {1}; uint32_t s; return CLOSE(id, &s) != QKD_STATUS_PEER_NOT_CONNECTED_GET_KEY; }
+""",
+}
+
+
+def test_compat(place):
+    """The libraries for programs that are there already, by pkg-config and by CMake, from a moved prefix."""
+    prefix = place.install("moved")
+    library = library_folder(prefix)
+    found = {os.path.basename(path)[len("qkd004-"):-len(".pc")] for path in glob.glob(f"{library}/pkgconfig/qkd004-*.pc")}
+    expect(found - {"core", "cxx"} == set(COMPAT), f"pkg-config has {found}")
+    # They ask for no environment: keys are simulated, and a line says so.
+    simulated = "QKD004_URI is not set: keys are simulated"
+    lists = "cmake_minimum_required(VERSION 3.23)\nproject(consumer C)\nfind_package(qkd004 CONFIG REQUIRED COMPONENTS capi)\n"
+    for family, program in COMPAT.items():
+        source, target = place.write(f"compat/{family}.c", program), family.replace("-", "_")
+        run(["cc", "-std=c11", source, *pkg_config(prefix, "--cflags", "--libs", f"qkd004-{family}"), "-o",
+             place.path(family)])
+        expect(simulated in run([place.path(family)], LD_LIBRARY_PATH=library), family)
+        lists += f"add_executable({target} {family}.c)\ntarget_link_libraries({target} PRIVATE qkd004::compat_{target})\n"
+    place.write("compat/CMakeLists.txt", lists)
+    place.configure(place.path("compat"), here(prefix))
+    run(["cmake", "--build", place.path("compat/build")])
+    for family in COMPAT:
+        expect(simulated in run([place.path("compat/build", family.replace("-", "_"))]), family)
+
+
 def test_linker_names(place):
     """-lqkd004 is the C interface, never the C++ library; and it asks the loader for libqkd004.so.0."""
     prefix = place.install("moved")
@@ -287,7 +323,8 @@ def test_destdir(place):
         for name in os.listdir(os.path.join(place.source, folder)):
             if name.endswith((".hpp", ".ipp")):
                 expect(f"{folder}/{name}" in installed, f"{folder}/{name} is not installed")
-    for name in ("include/qkd004.h", "bin/qkd004", "share/doc/qkd004/LICENSE", "share/doc/qkd004/examples/site-a.toml"):
+    for name in ("include/qkd004.h", "bin/qkd004", "share/doc/qkd004/LICENSE", "share/doc/qkd004/examples/site-a.toml",
+                 "lib/systemd/system/qkd004@.service", "lib/systemd/system/qkd004@.socket", "lib/sysusers.d/qkd004.conf"):
         expect(name in installed, f"{name} is not installed")
     expect(all("secret" not in os.path.basename(name) or name.startswith("include/") for name in installed),
            "a secret is installed")
@@ -371,6 +408,7 @@ def test_deb(place):
     packages = {re.match(r"[^_]*", name).group(): os.path.join(debs, name) for name in os.listdir(debs)}
     expect(set(packages) == {"libqkd004-0", "libqkd004-dev", "qkd004-tools"}, f"{set(packages)}")
     root = place.path("root")
+    os.makedirs(os.path.join(root, "etc"))
     os.makedirs(os.path.join(root, "var/lib/dpkg/updates"))
     os.makedirs(os.path.join(root, "var/lib/dpkg/info"))
     shutil.copy("/var/lib/dpkg/status", os.path.join(root, "var/lib/dpkg/status"))
@@ -381,6 +419,10 @@ def test_deb(place):
     expect("depends on libqkd004-0" in wrote, wrote)
     run([*dpkg, "--install", packages["libqkd004-0"], packages["libqkd004-dev"], packages["qkd004-tools"]])
 
+    if shutil.which("systemd-sysusers"):
+        with open(os.path.join(root, "etc/passwd"), encoding="utf-8") as file:
+            expect(re.search(r"^qkd004:.*:/var/lib/qkd004:/usr/sbin/nologin$", file.read(), re.M), "no user qkd004")
+    expect(not os.path.exists(os.path.join(root, "etc/systemd")), "something is enabled")
     prefix = os.path.join(root, "usr")
     expect("serve" in run([os.path.join(prefix, "bin/qkd004"), "--help"]), "no help")
     wrote = run([os.path.join(prefix, "bin/qkd004"), "demo", "--rate", "0", "--keys", "20"])
@@ -396,6 +438,47 @@ def test_deb(place):
     run([*dpkg, "--purge", *packages])
     left = [name for _, _, names in os.walk(prefix) for name in names]
     expect(not left, f"after purge there are still {left}")
+
+
+def test_service(place):
+    """The units: systemd finds no fault with them, and how little they may do is measured; each unsafe line would be seen."""
+    if not shutil.which("systemd-analyze"):
+        print("no systemd-analyze")
+        sys.exit(SKIPPED)
+    prefix = place.install("service")
+    units = os.path.join(prefix, "lib/systemd/system")
+    text = {}
+    for name in ("qkd004@.service", "qkd004@.socket"):
+        with open(os.path.join(units, name), encoding="utf-8") as file:
+            text[name] = file.read()
+    # an instance, of the program as it is installed here
+    service = text["qkd004@.service"].replace("ExecStart=qkd004 ", f"ExecStart={prefix}/bin/qkd004 ")
+    expect(service != text["qkd004@.service"], "ExecStart is another")
+    files = {"qkd004@site.service": service, "qkd004@site.socket": text["qkd004@.socket"]}
+    for name, content in files.items():
+        with open(place.path(name), "w", encoding="utf-8") as file:
+            file.write(content)
+    wrote = run(["systemd-analyze", "verify", "--man=no", *(place.path(name) for name in files)])
+    expect(not wrote.strip(), wrote)
+    security = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    run([*security, "--threshold=15", place.path("qkd004@site.service")])
+    for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=", "MemoryDenyWriteExecute=yes",
+                 "SystemCallFilter=@system-service", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "PrivateTmp=yes",
+                 "ProtectHome=yes", "LockPersonality=yes", "LimitCORE=0", "LimitMEMLOCK=256M", "Restart=on-failure",
+                 "WatchdogSec=30", "Type=notify", "User=qkd004"):
+        expect(f"\n{line}\n" in service, f"no line {line}")
+    with open(place.path("qkd004@weak.service"), "w", encoding="utf-8") as file:
+        file.write(re.sub(r"\n(ProtectSystem|CapabilityBoundingSet)=.*", "", service))
+    run([*security, "--threshold=15", place.path("qkd004@weak.service")], fails=True)
+    with open(os.path.join(prefix, "lib/sysusers.d/qkd004.conf"), encoding="utf-8") as file:
+        expect("\nu qkd004 - " in file.read(), "no user")
+    page = place.read("docs/service.md")
+    for name, block in re.findall(r"<!-- file: (\S+) -->\n```ini\n(.*?)```", page, re.S):
+        name = name.replace("@.", "@site.") if name.endswith(".socket") else f"qkd004@site.service.d/{name}"
+        place.write(name, block)
+        units = {place.path("qkd004@site.service"), place.path(name if name.endswith(".socket") else "qkd004@site.socket")}
+        wrote = run(["systemd-analyze", "verify", "--man=no", *units])
+        expect(not wrote.strip(), wrote)
 
 
 # What CMakeLists.txt looks for, and its name with vcpkg and with Conan. Threads is the system's; the others that are not

@@ -118,7 +118,7 @@ struct two_devices {
     o.memory.allow_unlocked = true;
     auto ends = make_memory_sources({});
     const auto up = [this](net::log_level, std::string_view line) {
-      if (line.find(" is up, link") == std::string_view::npos) return;
+      if (line.find("a peer is up") == std::string_view::npos) return;
       const std::lock_guard lock{mutex};
       sites_up += 1;
       came_up.notify_all();

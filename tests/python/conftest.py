@@ -3,6 +3,9 @@
 
 import contextlib
 import faulthandler
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -12,6 +15,16 @@ faulthandler.enable()
 
 ALICE = "qkd://alice@A"
 BOB = "qkd://bob@B"
+
+
+def run(program, *arguments):
+    """Runs a program of its own; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program), *arguments],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture

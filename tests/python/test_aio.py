@@ -3,15 +3,18 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 import uuid
+import weakref
 
 import pytest
 
 import qkd004
 from qkd004 import aio
 from conftest import ALICE, BOB
+from odd_manager import OddManager, octets
 
 PATIENT = qkd004.QoS(timeout_ms=30_000)
 
@@ -218,18 +221,166 @@ def test_cancelled_calls_consume_no_key():
     run(main)
 
 
+@contextlib.asynccontextmanager
+async def starving(take, **odd):
+    """A stream at a manager that gives so many keys; ``starved`` is set when another was asked for."""
+    loop, starved = asyncio.get_running_loop(), asyncio.Event()
+    with OddManager(give=take, starved=lambda: loop.call_soon_threadsafe(starved.set), **odd) as manager:
+        async with aio.connect(manager.uri) as km:
+            yield manager, await km.open_connect(ALICE, BOB), starved
+
+
+async def take_some_and_cancel(stream, starved):
+    """take() that got what there is and waits for more, cancelled."""
+    task = asyncio.ensure_future(stream.take(10))
+    await starved.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_take_that_is_cancelled_half_way_keeps_what_it_has():
     async def main():
-        async with both(PATIENT) as (at_a, at_b):
-            task = asyncio.ensure_future(at_a.take(100_000))
-            while task.get_stack() and not at_b._stream.key_stream_id:
-                await asyncio.sleep(0)
-            await asyncio.sleep(0.05)  # however far it has come by then
-            task.cancel()
+        async with starving(5) as (_, stream, starved):
+            await take_some_and_cancel(stream, starved)
+            key = await stream.get_key(3)
+            assert (key.index, bytes(key)) == (3, octets(3))
+            assert [(k.index, bytes(k)) for k in await stream.take(4)] == [(i, octets(i)) for i in (0, 1, 2, 4)]
+
+    run(main)
+
+
+def test_a_close_that_fails_keeps_what_a_cancelled_call_took():
+    async def main():
+        async with starving(3, closes=[False, True]) as (manager, stream, starved):
+            await take_some_and_cancel(stream, starved)
+            with pytest.raises(qkd004.TransportError):
+                await stream.close()
+            assert not stream.closed
+            assert [(k.index, bytes(k)) for k in await stream.take(3)] == [(i, octets(i)) for i in range(3)]
+            await stream.close()
+            assert stream.closed and manager.closed.is_set()
+
+    run(main)
+
+
+def test_detach_loses_nothing_that_a_cancelled_call_took():
+    async def main():
+        async with starving(3) as (manager, stream, starved):
+            await take_some_and_cancel(stream, starved)
+            with pytest.raises(qkd004.InvalidArgument):
+                stream.detach()
+            assert not stream.closed
+            assert [k.index for k in await stream.take(3)] == [0, 1, 2]
+            stream.detach()
+            assert stream.closed and not manager.closed.is_set()
+
+    run(main)
+
+
+def test_the_end_of_the_client_ends_calls_of_no_open_stream():
+    """An OPEN_CONNECT that waits for the peer, and a call of a stream that was detached."""
+
+    async def main():
+        a, b = await aio.pair()
+        async with b:
+            opening = asyncio.ensure_future(_await(a.open_connect(ALICE, BOB, PATIENT, uuid.uuid4())))
+            stream = await a.open_connect(ALICE, BOB, PATIENT)
+            detached = asyncio.ensure_future(stream.get_key(100_000))
+            await asyncio.sleep(0)
+            stream.detach()
+            await a.close()
+            for task in (opening, detached):
+                with pytest.raises(qkd004.Closed):
+                    await asyncio.wait_for(task, 10)
+            with pytest.raises(qkd004.Closed):
+                await a.open_connect(ALICE, BOB)
+
+    run(main)
+
+
+def test_the_end_of_the_client_ends_calls_over_a_network():
+    async def main():
+        async with starving(1) as (_, stream, starved):
+            tasks = [asyncio.ensure_future(stream.get_key()) for _ in range(3)]
+            await starved.wait()
+            stream.detach()
+            stream._way.close()
+            got = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+            assert [type(g) for g in got] == [qkd004.Key, qkd004.Closed, qkd004.Closed]
+
+    run(main)
+
+
+def test_prefetch_while_a_call_waits():
+    async def main():
+        async with starving(0) as (_, stream, starved):
+            waits = asyncio.ensure_future(stream.get_key())
+            await starved.wait()
+            with pytest.raises(qkd004.InvalidArgument):
+                stream.prefetch(3)
+            waits.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await task
-            assert (await at_a.get_key(3)).index == 3
-            assert [k.index for k in await at_a.take(5)] == [0, 1, 2, 4, 5]
+                await waits
+            stream.prefetch(3)
+
+    run(main)
+
+
+def test_without_wait_while_as_many_wait_as_may():
+    async def main():
+        async with starving(0) as (_, stream, starved):
+            waits = [asyncio.ensure_future(stream.get_key()) for _ in range(32)]
+            await starved.wait()
+            with pytest.raises(qkd004.InsufficientKey):
+                await asyncio.wait_for(stream.get_key(wait=False), 10)
+            assert not any(w.done() for w in waits)
+            await stream.close()
+            for call in waits:
+                with pytest.raises(qkd004.Closed):
+                    await call
+
+    run(main)
+
+
+def test_a_stream_that_goes_is_closed():
+    async def main():
+        with OddManager() as manager:
+            async with aio.connect(manager.uri) as km:
+                stream = await km.open_connect(ALICE, BOB)
+                assert bytes(await stream.get_key()) == octets(0)
+                gone = weakref.ref(stream)
+                del stream
+                gc.collect()
+                assert gone() is None, "its client keeps it"
+                closed = asyncio.get_running_loop().run_in_executor(None, manager.closed.wait, 10)
+                assert await closed
+
+    run(main)
+
+
+@pytest.mark.parametrize("vendor", [b'{"x_a": "\xff"}', b"[1]", b"\0", b"{", b"[" * 3_000])
+def test_metadata_that_are_none_cost_no_key(vendor):
+    async def main():
+        with OddManager(vendor=vendor) as manager:
+            async with aio.connect(manager.uri) as km, km.open_connect(ALICE, BOB, vendor_metadata=True) as stream:
+                for index in range(2):
+                    key = await asyncio.wait_for(stream.get_key(), 10)
+                    assert (key.index, bytes(key)) == (index, octets(index))
+                    with pytest.raises(qkd004.ProtocolError):
+                        key.metadata
+
+    run(main)
+
+
+def test_a_mimetype_that_is_no_text():
+    async def main():
+        with OddManager(mimetype=b"\xff") as manager:
+            async with aio.connect(manager.uri) as km:
+                with pytest.raises(qkd004.ProtocolError):
+                    await asyncio.wait_for(_await(km.open_connect(ALICE, BOB)), 10)
+                closed = asyncio.get_running_loop().run_in_executor(None, manager.closed.wait, 10)
+                assert await closed
 
     run(main)
 

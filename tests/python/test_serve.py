@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import qkd004
+from odd_manager import OddManager, octets
 
 ALICE = "qkd://alice@A"
 BOB = "qkd://bob@B"
@@ -47,6 +48,31 @@ def test_metadata_say_where_keys_come_from(served):
                 assert members["x_link"] == "a-b"
         with km.open_connect(ALICE, BOB, PATIENT) as stream:
             assert set(stream.get_key().metadata) == {"age", "hops"}
+
+
+def test_metadata_are_those_that_may_be():
+    vendor = b'{"x_a": 1, "age": "old", "hops": null, "other": 2, "\\ud800": 3}'
+    with OddManager(vendor=vendor) as manager, qkd004.connect(manager.uri) as km:
+        with km.open_connect(ALICE, BOB, vendor_metadata=True) as stream:
+            assert stream.get_key().metadata == {"age": 0, "hops": 0, "x_a": 1}
+
+
+@pytest.mark.parametrize("vendor", [b'{"x_a": "\xff"}', b"[1]", b"\0", b"{", b"[" * 3_000])
+def test_metadata_that_are_none_cost_no_key(vendor):
+    with OddManager(vendor=vendor) as manager, qkd004.connect(manager.uri) as km:
+        with km.open_connect(ALICE, BOB, vendor_metadata=True) as stream:
+            for index in range(2):
+                key = stream.get_key()
+                assert (key.index, bytes(key)) == (index, octets(index))
+                with pytest.raises(qkd004.ProtocolError):
+                    key.metadata
+
+
+def test_a_mimetype_that_is_no_text():
+    with OddManager(mimetype=b"\xff") as manager, qkd004.connect(manager.uri) as km:
+        with pytest.raises(qkd004.ProtocolError):
+            km.open_connect(ALICE, BOB)
+        assert manager.closed.wait(10), "nobody closed the stream"
 
 
 def test_strict_once_over_tcp(served):
@@ -168,6 +194,7 @@ def test_configurations(tmp_path):
         ("node = 'A", qkd004.InvalidArgument), ("a = \x00", qkd004.InvalidArgument),
         ({"node": "A", "listen": ["qkd004://192.0.2.1:1"], "self_link": True}, qkd004.InvalidArgument),
         ({"node": 2**80}, OverflowError),
+        ("/", IsADirectoryError), ("/dev/zero", qkd004.InvalidArgument),
         ("/nonexistent/site.toml", FileNotFoundError), (pathlib.Path("/nonexistent/a=b.toml"), FileNotFoundError),
     ],
 )

@@ -4,6 +4,7 @@
 import contextlib
 import itertools
 import signal
+import sys
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 
 import qkd004
 from conftest import ALICE, BOB
+from odd_manager import OddManager, octets
 
 
 @contextlib.contextmanager
@@ -99,6 +101,84 @@ def test_a_key_that_comes_in_the_moment_of_the_interrupt_is_kept(open_pair, how)
     key = at_a.get_key()
     assert key.index == taken, "the interrupted call consumed a key"
     assert at_a.get_key() == at_b.get_key(taken + 1)
+
+
+def test_a_key_for_which_there_is_no_place_is_returned_in_spite_of_the_interrupt(monkeypatch):
+    large = qkd004.QoS(key_chunk_size=16_384, timeout_ms=60_000)
+    a, b = qkd004.pair(memory_bytes=4 << 20)
+    with a, b:
+        at_a = a.open_connect(ALICE, BOB, large)
+        at_b = b.open_connect(ALICE, BOB, large, at_a.key_stream_id)
+        more_a = a.open_connect(ALICE, BOB, qkd004.QoS(key_chunk_size=16_384, timeout_ms=100))
+        more_b = b.open_connect(ALICE, BOB, more_a.qos, more_a.key_stream_id)
+        buffer = bytearray(16_384)
+        held, theirs, reported = [], [], []
+
+        class Stop(Exception):
+            pass
+
+        def stop(*_):
+            left = taken
+            while left:  # makes room for what at_a waits for
+                left -= at_b.get_keys_into(bytearray(16_384 * left))[1]
+            theirs.append(at_b.get_key())
+            with pytest.raises(qkd004.ResourceLimit):
+                while True:
+                    held.append(more_a.get_key())
+                    more_b.get_key()
+            raise Stop
+
+        monkeypatch.setattr(sys, "unraisablehook", lambda u: reported.append(u.exc_type))
+        taken = 0
+        with alarm_in(0.3, stop):
+            while not theirs:
+                assert at_a.get_keys_into(buffer) == (taken, 1)
+                taken += 1
+        assert reported == [Stop]
+        assert theirs[0].index == taken - 1 and theirs[0] == buffer
+
+
+@contextlib.contextmanager
+def interrupted_take(count, **odd):
+    """A stream that keeps so many keys for the next call, since a signal ended the one that took them."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    me = threading.get_ident()
+    try:
+        with OddManager(give=count, starved=lambda: signal.pthread_kill(me, signal.SIGUSR1), **odd) as manager:
+            with qkd004.connect(manager.uri) as km:
+                stream = km.open_connect(ALICE, BOB)
+                with pytest.raises(Stop):
+                    stream.take(10)
+                yield manager, stream
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_close_that_fails_keeps_what_an_interrupted_call_took():
+    with interrupted_take(3, closes=[False, True]) as (manager, stream):
+        with pytest.raises(qkd004.TransportError):
+            stream.close()
+        assert not stream.closed
+        assert [(k.index, bytes(k)) for k in stream.take(3)] == [(i, octets(i)) for i in range(3)]
+        stream.close()
+        assert stream.closed and manager.closed.is_set()
+
+
+def test_detach_loses_nothing_that_an_interrupted_call_took():
+    with interrupted_take(3) as (manager, stream):
+        with pytest.raises(qkd004.InvalidArgument):
+            stream.detach()
+        assert not stream.closed
+        assert [k.index for k in stream.take(3)] == [0, 1, 2]
+        stream.detach()
+        assert stream.closed and not manager.closed.is_set()
 
 
 def test_an_interrupt_ends_open_connect(sites):

@@ -122,6 +122,16 @@ def test_answers_that_are_none(answer, expected):
         assert key.index == 0 and key == failing.keys[0], "the failure consumed a key"
 
 
+@pytest.mark.parametrize("answered, needed", [(40, 40), (0, None)])
+def test_metadata_that_need_more_room_say_how_much(answered, needed):
+    answer = GetKeyResponse(Status.METADATA_SIZE_INSUFFICIENT, metadata_needed=answered)
+    with qkd004.connect(Failing(answer)) as km, km.open_connect(ALICE, BOB) as stream:
+        with pytest.raises(qkd004.MetadataTooSmall) as small:
+            stream.get_key()
+        assert small.value.needed == needed
+        assert stream.get_key().index == 0
+
+
 @pytest.mark.parametrize(
     "answer, expected",
     [
@@ -129,7 +139,7 @@ def test_answers_that_are_none(answer, expected):
         (OpenConnectResponse(), TypeError),
         (OpenConnectResponse(key_stream_id="no"), TypeError),
         (OpenConnectResponse(qos=None, key_stream_id=uuid.uuid4()), TypeError),
-        (OpenConnectResponse(key_stream_id=uuid.uuid4()), ValueError),
+        (OpenConnectResponse(key_stream_id=uuid.uuid4()), qkd004.ProtocolError),
         (OpenConnectResponse(Status.QOS_NOT_MET, qkd004.QoS(ttl_s=9)), qkd004.QoSNotMet),
         (OpenConnectResponse(Status.KSID_IN_USE), qkd004.KeyStreamInUse),
         (OpenConnectResponse(77), qkd004.QKDError),

@@ -100,6 +100,10 @@ max_connections = 1006
 max_frame = 10_007
 max_in_flight = 1008
 max_unsent = 10_009
+max_log_lines = 1011
+[log]
+level = "notice"
+format = "journal"
 [timeouts]
 silence_ms = 1
 frame_ms = 2
@@ -157,6 +161,9 @@ erase = true
   CHECK(l.max_frame == 10'007);
   CHECK(l.max_in_flight == 1008);
   CHECK(l.max_unsent == 10'009);
+  CHECK(l.max_log_lines == 1011);
+  CHECK(config.log.level == net::log_level::notice);
+  CHECK(config.log.format == log_format::journal);
   CHECK(site.timeouts.silence == 1ms);
   CHECK(site.timeouts.frame == 2ms);
   CHECK(site.timeouts.unsent == 3ms);
@@ -456,6 +463,13 @@ TEST_CASE("config: says where and what when something is wrong") {
       {least + "[[peer]]\nnode = 'a'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'seeded'\nsecret_file "
                "= 's'\n",
        "site.toml:4:8: peer.node: ", "this site itself"},
+      {least + "[log]\nlevel = 'loud'\n", "site.toml:4:9: log.level: ", "\"notice\""},
+      {least + "[log]\nformat = 'xml'\n", "site.toml:4:10: log.format: ", "\"journal\""},
+      {least + "[log]\nfile = 'x'\n", "site.toml:4:1: unknown key 'log.file'", "format, level"},
+      {"node = 'a'\nlisten = ['qkd004+systemd:']\n", "site.toml:2:11: listen: ", "name of a socket"},
+      {"node = 'a'\nlisten = ['qkd004s+systemd:x']\n", "site.toml:2:11: listen: ", "needs [tls]"},
+      {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004+systemd:x'\n[peer.source]\nkind = 'given'\n",
+       "site.toml:5:11: peer.address: ", "not supported"},
       {least + the_peer + the_peer, "site.toml:10:8: peer.node: ", "a peer already"},
       {least + "[[peer]]\nnode = 'b'\naddress = 'qkd004://h:1'\n[peer.source]\nkind = 'magic'\n",
        "site.toml:7:8: peer.source.kind: ", "\"software\", \"push\", \"seeded\", \"file\" and \"given\""},

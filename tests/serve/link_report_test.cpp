@@ -144,14 +144,14 @@ TEST_CASE("link watch: says what came in ten seconds, and nothing when nothing d
   REQUIRE(n.lines.size() == 1);
   CHECK(n.lines[0].first == net::log_level::debug);
   CHECK(n.lines[0].second ==
-        "link a+b: 3 blocks accepted, 3 in all: QBER 2.00 %, f 1.050, 3,000 secret bits");
+        "3 blocks accepted, 3 in all: QBER 2.00 %, f 1.050, 3,000 secret bits link=a+b");
   watch.look(r, start + 20s);
   REQUIRE(n.lines.size() == 2);
   CHECK(n.lines[1].first == net::log_level::info);
   CHECK(
       n.lines[1].second ==
-      "link a+b: 10 s: 3 blocks accepted, 2 discarded (2 cut off); QBER 2.00 %, f 1.050, sifted 1.00 kbit/s, "
-      "secret 300 bit/s");
+      "10 s: 3 blocks accepted, 2 discarded (2 cut off); QBER 2.00 %, f 1.050, sifted 1.00 kbit/s, "
+      "secret 300 bit/s link=a+b");
   watch.look(r, start + 30s);
   CHECK(n.lines.size() == 2);
 }

@@ -161,7 +161,7 @@ TEST_CASE("server: ends with its totals in the log, and logs on one thread after
   sites.a->stop();
   CHECK_FALSE(overlaps);
   REQUIRE_FALSE(lines.empty());
-  CHECK(lines.back().second.find("delivered 1 keys") == 0);
+  CHECK(lines.back().second.find("ended delivered_keys=1") == 0);
   CHECK(lines.back().first == std::this_thread::get_id());
   int changes = 0;
   for (std::size_t i = 1; i < lines.size(); ++i) changes += lines[i].first != lines[i - 1].first ? 1 : 0;

@@ -131,6 +131,12 @@ TEST_CASE("rest: a client says nothing that would be another text at the other e
     CAPTURE(bad);
     CHECK(rest::say(open_connect_request{bad, "d"}).error() == make_error_code(status::invalid_argument));
   }
+  for (const std::string good : {R"(a\u0041)", "\u20ac"}) {
+    const auto said = rest::say(open_connect_request{good, "d"});
+    REQUIRE(said);
+    rest::reader in;
+    CHECK(in.open_connect(octets(said->body), {}).value().source == good);
+  }
   get_key_request past;
   past.index = std::uint64_t{1} << 32;
   CHECK_FALSE(rest::say(past));
@@ -155,6 +161,12 @@ TEST_CASE("rest: an answer is read as it was written, and has the size that was 
   CHECK(back.stream == some_id);
   CHECK(back.epoch == 12);
   CHECK(back.lowest_live_index == 7);
+
+  const std::string newer =
+      R"({"status":0,"key_stream_id":")" + some_id.to_string() +
+      R"(","qos":{"ttl":7,"more":[1,{"ttl":8}]},"epoch":1,"lowest_live_index":0,"more":{}})";
+  CHECK_FALSE(in.answer(octets(newer), open));
+  CHECK(std::get<open_connect_response>(open.response).quality.ttl_s == 7);
 
   const std::vector<std::byte> octets_of_key(33, std::byte{0xfe});
   get_key_response key;

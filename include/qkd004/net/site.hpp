@@ -20,13 +20,20 @@
 #include "qkd004/net/asio_version.hpp"
 #include "qkd004/net/http.hpp"
 #include "qkd004/net/site_caller.hpp"
+#include "qkd004/net/site_report.hpp"
 #include "qkd004/net/tls.hpp"
 #include "qkd004/result.hpp"
 #include "qkd004/secret.hpp"
 
 namespace qkd004::net::inline QKD004_ASIO_VERSION {
 
-enum class log_level : std::uint8_t { debug, info, warning, error };
+enum class log_level : std::uint8_t { debug, info, notice, warning, error };
+
+/// A socket that listens already: somebody else has bound it for this process, as systemd does for a service.
+struct given_socket {
+  std::string name;
+  int descriptor = -1;
+};
 
 /// Another site that this one shares a key source with.
 struct peer_options {
@@ -60,6 +67,10 @@ struct site_options {
   /// `https://host:port` (the same calls as REST, and resources); port 0 takes a free one, see site::addresses(). What
   /// holds for plain TCP and TLS holds for HTTP and HTTPS. The file of a Unix socket that nobody listens on any more is replaced.
   std::vector<std::string> listen;
+  /// Taken by the listeners `qkd004+systemd:NAME`, and `qkd004s+`, `unix+`, `http+` and `https+` likewise: each takes all
+  /// of its name. What holds for a listener that is bound here holds for these. From start() on they are the site's to
+  /// close; the file of a Unix socket is not the site's to remove.
+  std::vector<given_socket> sockets;
   bool allow_insecure = false;  ///< plain TCP off loopback, and any Host in plain HTTP
   unsigned unix_mode = 0600;    ///< permissions of the files of Unix sockets: who may connect there
   /// For `qkd004s:`, listeners and peers. The certificate is shown to applications, as a server, and to peers that this
@@ -102,8 +113,8 @@ class site {
   site& operator=(const site&) = delete;
 
   /// Binds every listener and begins to dial peers. `why`, if given, receives a sentence on failure.
-  /// Returns invalid_argument (a URI, plain TCP off loopback without allow_insecure, a peer, self_link and peers, what a
-  /// file of `tls` holds), permission_denied (a file of `tls` that may not be read, or may be by too many), or the
+  /// Returns invalid_argument (a URI, plain TCP off loopback without allow_insecure, a peer, self_link and peers, a given
+  /// socket that is none of its listener's kind or has no listener, what a file of `tls` holds), permission_denied (a file of `tls` that may not be read, or may be by too many), or the
   /// system's error of a listener or a file.
   [[nodiscard]] result<void> start(std::string* why = nullptr);
 
@@ -117,6 +128,10 @@ class site {
 
   /// The listeners as URIs, with the ports they really have.
   [[nodiscard]] std::vector<std::string> addresses() const;
+
+  /// How the site stands, and what it has answered. Costs some memory accesses for each stream.
+  /// Threads: only in a turn of the site: from join(), or a resource.
+  [[nodiscard]] site_report report() const;
 
   /// \name For what speaks another protocol in front of this key manager
   ///@{

@@ -73,12 +73,10 @@ class client::state : public std::enable_shared_from_this<state> {
   /// One connection, with at most one request on the way.
   struct link final : client_connection::owner {
     link(state& s, std::size_t endpoint) : of{s}, watched{s.context_}, which{endpoint} {
-      client_connection::target to{
-          s.address_.kind, {s.endpoints_[endpoint]}, s.tls_, {s.options_.server, {}}, {}};
-      if (s.options_.server.empty()) to.expected.host = s.address_.host;
-      const bool v6 = s.address_.host.find(':') != std::string::npos;
-      to.host = (v6 ? "[" + s.address_.host + "]" : s.address_.host) + ":" + std::to_string(s.address_.port);
-      connection = std::make_unique<client_connection>(*this, s.arena_, s.options_.max_reply, std::move(to));
+      connection = std::make_unique<client_connection>(
+          *this, s.arena_, s.options_.max_reply,
+          target_of(s.address_, {s.endpoints_[endpoint]}, s.tls_, s.options_.server));
+      connection->begin();
       if (connection->is_over()) return;
       std::error_code ignored;
       watched.assign(connection->wants().fd, ignored);
@@ -135,9 +133,8 @@ class client::state : public std::enable_shared_from_this<state> {
   }
 
   void look_up() {
-    std::error_code error;
-    if (const auto number = asio::ip::make_address(address_.host, error); !error) {
-      endpoints_.emplace_back(tcp::endpoint{number, address_.port});
+    if (is_number(address_)) {
+      endpoints_.emplace_back(tcp::endpoint{asio::ip::make_address(address_.host), address_.port});
       return;
     }
     if (std::exchange(looking_up_, true)) return;
@@ -170,7 +167,7 @@ class client::state : public std::enable_shared_from_this<state> {
         tidy();
         continue;
       }
-      if (idle == links_.end() && links_.size() >= options_.max_in_flight) return;
+      if (idle == links_.end() && links_.size() >= most_links()) return;
       job j = std::move(waiting_.front());
       waiting_.pop_front();
       if (idle != links_.end()) {
@@ -196,8 +193,29 @@ class client::state : public std::enable_shared_from_this<state> {
     nobody_there(std::move(j), last);
   }
 
-  /// The next request looks the name up anew.
+  /// So many connections at once. A server that has refused one more is not asked for it while it serves others.
+  [[nodiscard]] std::size_t most_links() const {
+    if (refused_at_ && boot_clock::now() - *refused_at_ < std::chrono::seconds{1}) {
+      return std::max<std::size_t>(connected_links(), 1);
+    }
+    return options_.max_in_flight;
+  }
+  [[nodiscard]] std::size_t connected_links() const {
+    return static_cast<std::size_t>(std::count_if(links_.begin(), links_.end(), [](const auto& l) {
+      return l->was_connected && !l->connection->is_over();
+    }));
+  }
+
+  /// With other connections the request waits for one of these. With none the next request looks the name up anew.
   void nobody_there(job j, std::error_code why) {
+    if (connected_links() > 0) {
+      refused_at_ = boot_clock::now();
+      const auto later =
+          std::upper_bound(waiting_.begin(), waiting_.end(), j.deadline,
+                           [](time_point mine, const job& other) { return mine < other.deadline; });
+      waiting_.insert(later, std::move(j));  // in the order of send() again
+      return;
+    }
     endpoints_.clear();
     complete(j, why);
     fail_waiting(why);
@@ -317,6 +335,7 @@ class client::state : public std::enable_shared_from_this<state> {
   std::vector<endpoint> endpoints_;
   std::deque<job> waiting_;
   std::vector<std::shared_ptr<link>> links_;
+  std::optional<time_point> refused_at_;  ///< when there were others that were not
   bool looking_up_ = false;
   bool watching_ = false;
   bool stopped_ = false;
@@ -331,9 +350,7 @@ result<std::unique_ptr<client>> client::make(asio::io_context& context, const se
   if (to->spoken != protocol::http) {
     return fail(why, "'" + options.uri + "' is not http:// or https://", status::invalid_argument);
   }
-  std::error_code is_name;
-  static_cast<void>(asio::ip::make_address(to->host, is_name));
-  if (!is_name) {
+  if (is_number(*to)) {
     if (const auto checked = resolve(*to, options.allow_insecure ? reach::anywhere : reach::loopback, why);
         !checked) {
       return checked.error();

@@ -126,12 +126,19 @@ response server_connection::malformed() const { return problem(400, core_.http()
 
 // --- Answers ---
 
+boot_clock::duration server_connection::waited(std::uint64_t ticket) noexcept {
+  const outstanding* const o = find(ticket);
+  return o != nullptr ? site().now() - o->at : boot_clock::duration::zero();
+}
+
 void server_connection::answer(std::uint64_t ticket, const open_connect_response& r) {
+  core_.traffic().note(r);
   if (r.outcome == status::not_authorized) return write(ticket, refusal(r.outcome));
   write_sized(ticket, rest::size_of(r), r);
 }
 
 void server_connection::answer(std::uint64_t ticket, const get_key_response& r) {
+  core_.traffic().note(r, waited(ticket));
   if (r.outcome == status::not_authorized) return write(ticket, refusal(r.outcome));
   const outstanding* const o = find(ticket);
   if (o == nullptr) return;
@@ -139,17 +146,21 @@ void server_connection::answer(std::uint64_t ticket, const get_key_response& r) 
 }
 
 void server_connection::answer(std::uint64_t ticket, const get_keys_response& r) {
+  core_.traffic().note(r, waited(ticket));
   if (r.outcome == status::not_authorized) return write(ticket, refusal(r.outcome));
   write_sized(ticket, rest::size_of(r), r);
 }
 
 void server_connection::answer(std::uint64_t ticket, const close_response& r) {
+  core_.traffic().note(r);
   write_status(ticket, r.outcome);
 }
 void server_connection::answer(std::uint64_t ticket, const wait_peer_response& r) {
+  core_.traffic().note(r);
   write_status(ticket, r.outcome);
 }
 void server_connection::answer(std::uint64_t ticket, const acknowledge_response& r) {
+  core_.traffic().note(r);
   write_status(ticket, r.outcome);
 }
 

@@ -2,12 +2,14 @@
 #include "net/http/server_connection.hpp"
 
 #include <fmt/format.h>
+#include <asio/ip/address_v4.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <exception>
 #include <iterator>
+#include <system_error>
 #include <utility>
 
 #include "net/site_core.hpp"
@@ -15,9 +17,6 @@
 namespace qkd004::net::http {
 
 namespace {
-
-/// Octets of answers of any kind, beside their bodies.
-constexpr std::size_t largest_head = 4 * 1024;
 
 /// A stream whose reader has so much to read yet takes no more.
 constexpr std::size_t most_unread = 64 * 1024;
@@ -34,6 +33,13 @@ std::string_view without_port(std::string_view host) noexcept {
   return host.substr(0, host.find(':'));
 }
 
+/// This host's own names for itself.
+bool is_loopback(std::string_view host) {
+  std::error_code is_name;
+  const auto number = asio::ip::make_address_v4(host, is_name);
+  return (!is_name && number.is_loopback()) || host == "[::1]" || same_name(host, "localhost");
+}
+
 bool has_no_body(unsigned status) noexcept { return status < 200 || status == 204 || status == 304; }
 
 }  // namespace
@@ -46,13 +52,17 @@ server_connection::server_connection(std::shared_ptr<site_core> core, channel c)
 void server_connection::on_open() {}
 
 void server_connection::on_refused(const std::string& why) {
-  core_.log(log_level::warning, "refused " + (remote().empty() ? "a connection" : remote()) + ": " + why);
+  core_.log(log_level::warning, log_line{"refused"}.with("remote", remote()).with("why", why));
 }
 
 // --- Requests ---
 
 std::size_t server_connection::on_input(std::span<const std::byte> input) {
-  if (in_flight() > 0 && queue_[first_].is_stream) return input.size();  // nobody would hear the answer
+  if (in_flight() > 0 && queue_.front().is_stream) {
+    // nobody would hear the answer; and who passes over octets does not know where the next request begins
+    queue_.front().is_last = true;
+    return input.size();
+  }
   request_head& head = core_.http().head();
   const reading r = read_request(input, head);
   if (r.is == reading::state::refused) return refuse(r.status, r.why);
@@ -103,13 +113,13 @@ std::size_t server_connection::await(std::chrono::milliseconds patience) {
 /// Answers what is no request, in its turn, and ends. Nothing of the rest is looked at.
 std::size_t server_connection::refuse(unsigned status, std::string_view why) {
   core_.log(log_level::warning,
-            fmt::format("refused {}: {}", remote().empty() ? "a connection" : remote(), why));
+            log_line{"refused"}.with("remote", remote()).with("http_status", status).with("why", why));
   closing_ = true;
   has_head_ = false;
   chunks_.reset();
   outstanding o;
   o.is_last = true;
-  queue_.push_back(std::move(o));
+  queue_.push(std::move(o));
   write(next_reply_ + in_flight() - 1, problem(status, why));
   return 1;  // more than nothing: what follows is never read
 }
@@ -119,7 +129,7 @@ bool server_connection::is_host_of_ours(const request_head& head) const {
   if (carrier().kind() != scheme::plain || core_.options().allow_insecure) return true;
   const std::string_view host = without_port(http::value_of(head.fields.all(), "Host"));
   if (host.empty()) return head.is_1_0;
-  return host.starts_with("127.") || host == "[::1]" || same_name(host, "localhost");
+  return is_loopback(host);
 }
 
 void server_connection::serve(const request_head& head, std::span<const std::byte> body,
@@ -161,7 +171,10 @@ void server_connection::ask(const request_head& head, std::span<const std::byte>
   try {
     what.serve(asked, http::answer{{me, ticket}});
   } catch (const std::exception& error) {
-    core_.log(log_level::error, fmt::format("{} {}: {}", what.method, what.path, error.what()));
+    core_.log(log_level::error, log_line{"a resource failed"}
+                                    .with("method", what.method)
+                                    .with("path", what.path)
+                                    .with("why", error.what()));
   }
 }
 
@@ -170,8 +183,9 @@ std::uint64_t server_connection::expect(const request_head& head) {
   o.is_head = head.method == "HEAD";
   o.is_1_0 = head.is_1_0;
   o.is_last = !head.keep_alive;
+  o.at = site().now();
   if (o.is_last) closing_ = true;
-  queue_.push_back(std::move(o));
+  queue_.push(std::move(o));
   return next_reply_ + in_flight() - 1;
 }
 
@@ -193,7 +207,6 @@ void server_connection::on_late() {
 void server_connection::on_end(const std::string&) {
   is_over_ = true;
   queue_.clear();
-  first_ = 0;
   chunks_.reset();
   count_early(0);
   if (id_ != 0) core_.remove_application(std::exchange(id_, 0));
@@ -249,7 +262,7 @@ bool server_connection::is_wanted(std::uint64_t) { return !is_over_; }
 
 server_connection::outstanding* server_connection::find(std::uint64_t ticket) noexcept {
   if (!is_open() || ticket - next_reply_ >= in_flight()) return nullptr;
-  return &queue_[first_ + static_cast<std::size_t>(ticket - next_reply_)];
+  return &queue_[static_cast<std::size_t>(ticket - next_reply_)];
 }
 
 wire::out_buffer* server_connection::place_of(std::uint64_t ticket, std::size_t at_most) {
@@ -332,8 +345,8 @@ void server_connection::finish_reply(std::uint64_t ticket) {
 
 /// What was there early and has its turn now.
 void server_connection::send_ready() {
-  while (is_open() && in_flight() > 0 && queue_[first_].reply) {
-    outstanding& o = queue_[first_];
+  while (is_open() && in_flight() > 0 && queue_.front().reply) {
+    outstanding& o = queue_.front();
     const auto early = std::as_const(*o.reply).pending();
     const auto room = out().grow(early.size());
     if (!room) return fail("no room for an answer: " + room.error().message());
@@ -347,17 +360,10 @@ void server_connection::send_ready() {
 
 /// The oldest answer is out.
 void server_connection::pop() {
-  const bool last = queue_[first_].is_last;
-  ++first_;
+  const bool last = queue_.front().is_last;
+  queue_.pop();
   ++next_reply_;
-  if (first_ == queue_.size()) {
-    queue_.clear();
-    first_ = 0;
-    if (!holds_input() && !expects()) expect_by(rests_until());
-  } else if (first_ >= 64 && first_ >= queue_.size() / 2) {
-    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
-    first_ = 0;
-  }
+  if (queue_.empty() && !holds_input() && !expects()) expect_by(rests_until());
   if (last) finish("its last request was answered");
 }
 

@@ -9,11 +9,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "net/application.hpp"
 #include "net/http/resources.hpp"
 #include "net/http/syntax.hpp"
+#include "net/in_order.hpp"
 #include "net/transport.hpp"
 #include "qkd004/key_service.hpp"
 #include "qkd004/net/http.hpp"
@@ -59,6 +59,7 @@ class server_connection final : public transport, public application, public det
     bool is_stream = false;           ///< its answer has begun and goes on
     bool is_done = false;             ///< its answer is in `reply`, whole
     std::uint32_t metadata_size = 0;  ///< of GET_KEY
+    time_point at;                    ///< of the turn that read it
     std::unique_ptr<wire::out_buffer> reply;
   };
 
@@ -93,6 +94,8 @@ class server_connection final : public transport, public application, public det
 
   std::uint64_t expect(const request_head& head);
   [[nodiscard]] outstanding* find(std::uint64_t ticket) noexcept;
+  /// Since the turn that read that request.
+  [[nodiscard]] boot_clock::duration waited(std::uint64_t ticket) noexcept;
   [[nodiscard]] bool is_first(std::uint64_t ticket) const noexcept { return ticket == next_reply_; }
   /// Where the octets of that answer go now. Null: no memory, and the connection has failed.
   [[nodiscard]] wire::out_buffer* place_of(std::uint64_t ticket, std::size_t at_most);
@@ -102,7 +105,7 @@ class server_connection final : public transport, public application, public det
   void send_ready();
   void pop();
   [[nodiscard]] std::string head_of(const response& r, const outstanding& o, bool is_stream) const;
-  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size() - first_; }
+  [[nodiscard]] std::size_t in_flight() const noexcept { return queue_.size(); }
 
   site_core& core_;
   connection_id id_ = 0;        ///< of an application: once it has called the key manager
@@ -112,8 +115,7 @@ class server_connection final : public transport, public application, public det
   std::unique_ptr<chunked_body> chunks_;
   std::size_t chunks_taken_ = 0;  ///< octets behind the head that chunks_ has had
   std::uint64_t next_reply_ = 0;  ///< ticket of the oldest request that is outstanding
-  std::vector<outstanding> queue_;
-  std::size_t first_ = 0;  ///< in queue_; those before are done
+  in_order<outstanding> queue_;
   std::atomic<bool> is_over_{false};
   std::atomic<std::size_t> stream_unsent_{0};  ///< octets of a stream that wait for their reader
   std::atomic<std::size_t> stream_queued_{0};  ///< octets of events that wait for a turn

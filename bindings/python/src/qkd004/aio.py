@@ -23,7 +23,9 @@ Threads: a client and its streams belong to the event loop in which they were op
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
+import weakref
 from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, Optional, TypeVar, Union, final
@@ -31,7 +33,7 @@ from typing import Any, Generic, Optional, TypeVar, Union, final
 from . import _qkd004
 from ._qkd004 import Key
 from .client import _LOCKED, TLS, _connect_options, _pair_options
-from .errors import Closed, InvalidArgument, QKDError, Status, StreamExhausted
+from .errors import Closed, InsufficientKey, InvalidArgument, QKDError, Status, StreamExhausted
 from .messages import QoS
 from .source import KeySource, SoftwareLink, SoftwareLinkEnd
 
@@ -75,6 +77,7 @@ class _Way:
     closed = False
 
     def close(self) -> None:
+        """Ends the calls that are left, which nobody would drive any more."""
         if self.closed:
             return
         self.closed = True
@@ -82,6 +85,9 @@ class _Way:
             self._timer.cancel()
         if self._descriptor >= 0:
             self.loop.remove_reader(self._descriptor)
+        with contextlib.suppress(Closed):  # in a child of fork()
+            self.way.drive()  # what was started last, a CLOSE say, is sent
+        self.way.close()
 
     def start(self, begin: Callable[[_Done], int], late: Callable[[Any], None]) -> _Call:
         if self.closed:
@@ -96,6 +102,7 @@ class _Call:
     """One call: a future, and what becomes of a value that comes when nobody waits for it any more."""
 
     number = 0
+    ended = False
 
     def __init__(self, way: _Way, late: Callable[[Any], None]) -> None:
         self._way = way
@@ -103,6 +110,7 @@ class _Call:
         self.future: asyncio.Future[Any] = way.loop.create_future()
 
     def done(self, value: Any, error: Optional[BaseException]) -> None:
+        self.ended = True
         if self.future.done():
             if error is None:
                 self._late(value)
@@ -140,6 +148,7 @@ class KeyStream:
         self._at_once = at_once  # keys of one call
         self._returned: list[Key] = []
         self._closed = False
+        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
         # a key manager has half a window of a stream's calls wait at the most, and refuses more
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -171,6 +180,8 @@ class KeyStream:
             if index is None or kept.index == index:
                 self._returned.remove(kept)
                 return kept
+        if not wait and self._turns.locked():
+            raise InsufficientKey("as many calls wait for a key of this stream as may")
         async with self._turns:
             key: Key = await self._ask(lambda done: self._stream.get_key(index, wait, done), self._keep)
         return key
@@ -214,8 +225,14 @@ class KeyStream:
         await self._ask(lambda done: self._stream.wait_for_peer(seconds, done), _nobody)
 
     def prefetch(self, keys: int) -> None:
-        """Over a network: has up to ``keys`` keys sent ahead of those who ask; 0 stops it. Does not wait."""
+        """Over a network: has up to ``keys`` keys sent ahead of those who ask; 0 stops it. Does not wait.
+
+        Raises InvalidArgument while another call of this stream waits, and as :meth:`qkd004.KeyStream.prefetch`."""
         self._check()
+        if any(not call.ended for call in self._calls):
+            self._way.way.drive()  # those that were cancelled end
+        if any(not call.ended for call in self._calls):
+            raise InvalidArgument("prefetch() while another call of this stream waits")
         self._stream.prefetch(keys)
         self._way.wake()
 
@@ -224,22 +241,38 @@ class KeyStream:
         if self._closed:
             return
         self._closed = True
-        self._returned.clear()
         if self._way.closed:
+            self._returned.clear()
             return
         call = self._way.start(self._stream.close, _nobody)
-        try:
-            await asyncio.shield(call.future)
-        except QKDError:
-            self._closed = False  # it may be asked for again
-            raise
+
+        def ended(future: asyncio.Future[Any]) -> None:
+            if future.cancelled() or future.exception() is None:
+                self._returned.clear()
+            else:
+                self._closed = False  # it may be asked for again, and what is kept can be had
+
+        call.future.add_done_callback(ended)
+        await asyncio.shield(call.future)
 
     def detach(self) -> None:
-        """Lets go of the stream without closing it: who opens its key_stream_id again reads on."""
-        if not self._closed:
-            self._closed = True
-            self._returned.clear()
-            self._stream.detach()
+        """Lets go of the stream without closing it: who opens its key_stream_id again reads on.
+
+        Raises InvalidArgument while keys that a cancelled call took are kept for the next: take them before, they do
+        not come again."""
+        if self._closed:
+            return
+        if self._returned:
+            raise InvalidArgument("detach() while keys that a cancelled call took wait to be taken")
+        self._closed = True
+        self._stream.detach()
+
+    def __del__(self) -> None:
+        if self._closed or self._way.closed:
+            return
+        del self._stream  # starts CLOSE, which wants the loop once more; whatever thread this is
+        with contextlib.suppress(RuntimeError):  # the loop is gone
+            self._way.loop.call_soon_threadsafe(self._way.wake)
 
     def _check(self) -> None:
         if self._closed:
@@ -247,6 +280,7 @@ class KeyStream:
 
     async def _ask(self, begin: Callable[[_Done], int], late: Callable[[Any], None]) -> Any:
         call = self._way.start(begin, late)
+        self._calls.add(call)
         try:
             return await call.result()
         except QKDError as error:
@@ -258,8 +292,7 @@ class KeyStream:
         self._keep_all([key])
 
     def _keep_all(self, keys: list[Key]) -> None:
-        if not self._closed:
-            self._returned = sorted(self._returned + keys, key=lambda key: key.index)
+        self._returned = sorted(self._returned + keys, key=lambda key: key.index)
 
     def __aiter__(self) -> AsyncIterator[Key]:
         return self
@@ -323,7 +356,7 @@ class Client:
 
     def __init__(self, way: _Way) -> None:
         self._way = way
-        self._streams: list[KeyStream] = []
+        self._streams: weakref.WeakSet[KeyStream] = weakref.WeakSet()
 
     @property
     def closed(self) -> bool:
@@ -357,23 +390,27 @@ class Client:
                 _nobody,  # a stream that nobody holds is closed
             )
             try:
-                stream = KeyStream(self._way, await call.result(), 1 if vendor_metadata else 64)
+                opened = await call.result()
             except QKDError as error:
                 if self._way.closed:
                     raise Closed("the client was closed while this call waited") from error
                 raise
-            self._streams = [s for s in self._streams if not s.closed] + [stream]
+            if self._way.closed:
+                raise Closed("the client was closed while this call waited")
+            stream = KeyStream(self._way, opened, 1 if vendor_metadata else 64)
+            self._streams.add(stream)
             return stream
 
         return _Opening(begin)
 
     async def close(self) -> None:
-        """Closes the streams that were opened here, and lets go of the connection. May be repeated."""
+        """Closes the streams that were opened here and are still held, ends the calls that wait (Closed), and lets go
+        of the connection. May be repeated."""
         if self._way.closed:
             return
         failed: Optional[QKDError] = None
         try:
-            for stream in self._streams:
+            for stream in list(self._streams):
                 try:
                     await stream.close()
                 except QKDError as error:

@@ -105,10 +105,11 @@ class Client:
         repeated. Calls that wait on other threads end (Closed).
 
         Raises what the last stream that could not be closed raised; the client is closed all the same."""
-        way, self._way = self._way, None
+        way = self._way
         if way is None:
             return
         way.close()
+        self._way = None
         failed: Optional[Exception] = None
         for stream in list(self._streams):
             try:

@@ -120,7 +120,11 @@ class QoSNotMet(QKDError):
 
 
 class MetadataTooSmall(QKDError):
-    """The room for metadata is too small; ``needed`` octets would do. No key was consumed."""
+    """The room for metadata is too small; ``needed`` octets would do. No key was consumed.
+
+    The room is the library's, 36 octets, and it asks for none unless QoS.metadata_mimetype says so: open the stream
+    again without. ``needed`` is what a :class:`~qkd004.Transport` answered; None over the transports of the library,
+    which hand on the status alone."""
 
     status = Status.METADATA_SIZE_INSUFFICIENT
 

@@ -117,7 +117,7 @@ class GetKeyResponse:
     hops: int = 0
     """Metadata: relays between the sites."""
     metadata_needed: int = 0
-    """Octets, with status 8."""
+    """Octets, with status 8: ``MetadataTooSmall.needed``."""
 
 
 @dataclasses.dataclass(frozen=True)

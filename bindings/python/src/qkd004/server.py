@@ -18,7 +18,7 @@ from .source import KeySource, SoftwareLinkEnd
 __all__ = ["Server", "serve"]
 
 _logger = logging.getLogger("qkd004.server")
-_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+_LEVELS = (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING, logging.ERROR)
 _running: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
@@ -50,10 +50,14 @@ class Server:
 
     def close(self) -> None:
         """Answers what waits, closes every connection, wipes all key of the site, and ends the thread. May be
-        repeated."""
-        server, self._server = self._server, None
+        repeated.
+
+        Raises InvalidArgument inside a key source of the site or a handler of its log: its thread would wait for
+        itself."""
+        server = self._server
         if server is not None:
             server.stop()
+            self._server = None
 
     def __enter__(self) -> Server:
         if self._server is None:
@@ -98,24 +102,25 @@ def serve(
     ``kind = "given"`` there says nothing. Each serves one site, once.
 
     Lines of the log go to ``logging.getLogger("qkd004.server")``, and hold no key. That of the site that dials its
-    peer has warnings until the peer is there.
+    peer has warnings until the peer is there. A handler of theirs must not wait for a key: that raises InvalidArgument.
 
     Raises InvalidArgument, whose text is a line ``file:line:column: what is wrong`` for everything found;
-    PermissionError (files of others); TransportError with the system's errno, EADDRINUSE say; ResourceLimit.
+    FileNotFoundError and its kin for the file; PermissionError (files of others); TransportError with the system's
+    errno, EADDRINUSE say; ResourceLimit.
     """
     given: dict[str, Any] = {}
     for link, source in (sources or {}).items():
         if not isinstance(link, str) or not isinstance(source, (KeySource, SoftwareLinkEnd)):
             raise TypeError("sources is a dict of link names and key sources")
         given[link] = source
+    text: Optional[str] = None
+    file: Optional[str] = None
     if isinstance(config, Mapping):
-        text, file = _qkd004.toml_text(dict(config)), "config"
+        text = _qkd004.toml_text(dict(config))
     elif isinstance(config, str) and "=" in config:
-        text, file = config, "config"
+        text = config
     else:
         file = os.fspath(config)
         if not isinstance(file, str):
             raise TypeError("config is a path, TOML text or a dict")
-        with open(file, encoding="utf-8") as opened:
-            text = opened.read()
     return Server(_qkd004.serve(text, file, given, _log))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import inspect
 import os
 from typing import Any, Optional, Sequence, Union
 
@@ -134,29 +135,11 @@ class SoftwareLinkEnd:
         return cls(_qkd004.software_link_end(system))
 
 
-def _options(
-    *,
-    km: float = 25,
-    proof: str = "lim14",
-    loss_db_per_km: float = 0.2,
-    efficiency: float = 0.1,
-    dark_count: float = 6e-7,
-    afterpulse: float = 0.04,
-    misalignment: float = 5e-3,
-    dead_pulses: int = 0,
-    x_basis: float = 0.80,
-    intensities: Optional[_Intensities] = None,
-    eps_sec: float = 1e-10,
-    eps_cor: float = 1e-15,
-    sampling: str = "events",
-    block_bits: int = 1_048_576,
-    qber_limit: float = 0.08,
-    leak: str = "alice_only",
-    intercept_resend: float = 0,
-    pulse_rate: int = 0,
-    blocks_in_flight: int = 4,
-) -> dict[str, Any]:
-    return dict(locals())
+def _options(**given: Any) -> dict[str, Any]:
+    """All options of a software link. Raises TypeError for a name that is none."""
+    options = inspect.signature(SoftwareLink).bind(**given)
+    options.apply_defaults()
+    return dict(options.arguments)
 
 
 class SoftwareLink:

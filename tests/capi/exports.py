@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that a compatibility library exports what its headers declare and nothing else, and needs of libqkd004 its C
+"""Checks that a shared library of ours exports what its headers declare and nothing else, and needs of libqkd004 its C
 interface alone.
 
     exports.py <nm> <library> <header>...
@@ -35,8 +35,10 @@ def violations(names, symbols):
     exported, found = set(), []
     for line in symbols.splitlines():
         kind, name = line.split()[-2:]
+        if kind == "A":
+            continue  # a version
         if kind in "Uwv":
-            if re.match(r"_Z.*6qkd004", name):
+            if kind == "U" and re.match(r"_Z.*6qkd004", name):
                 found.append(f"{name} is needed: a C++ symbol of the library")
         else:
             exported.add(name.split("@")[0])
@@ -47,6 +49,8 @@ def violations(names, symbols):
 
 def self_check():
     header = """/* int in_comment(void); */
+/** Makes one; int in_another(void). */
+#define API __attribute__((visibility("default")))
 #define M(x) \\
   f(x)
 typedef struct s { int a; void (*member)(int); } s_t;
@@ -57,13 +61,16 @@ extern "C" {
 extern const s_t constant;
 const char *first(int a,
                   s_t b);
+API int second(const s_t *s, int (*callback)(void *context));
 struct t { char c[64]; };
 """
-    names = {"constant", "first"}
+    names = {"constant", "first", "second"}
     assert declared(header) == names, declared(header)
-    good = "0001 T first\n0002 R constant@@BASE\n  U qkd004_pair@QKD004_0\n  w __cxa_finalize"
+    good = "0000 A OURS_0\n0001 T first\n0002 R constant@@BASE\n0003 T second@@OURS_0\n  U qkd004_pair@QKD004_0\n  w __cxa_finalize"
     assert violations(names, good) == []
-    assert violations(names, good + "\n0003 W other") == ["other is exported and not declared"]
+    assert violations(names, good + "\n0004 W other") == ["other is exported and not declared"]
+    assert len(violations(names, good + "\n0004 T _ZN4asio6detail3runEv@@OURS_0")) == 1
+    assert len(violations(names, good.replace("first", "frist"))) == 2
     assert violations(names | {"third"}, good) == ["third is declared and not exported"]
     assert len(violations(names, good + "\n  U _ZN6qkd0046clientC1Ev")) == 1
     print("self-check passed")
