@@ -239,8 +239,9 @@ struct device::state final : std::enable_shared_from_this<state>, net::site_call
   /// Said once: an operator gives more, or fewer streams.
   void lacks_memory() {
     if (std::exchange(lacked_memory, true)) return;
-    log(net::log_level::warning,
-        net::log_line{"push: memory is too small for all posts, some wait"}.with("octets", arena.limit()));
+    log(net::log_level::warning, net::log_line{"push: too little memory for all posts"}
+                                     .with("octets", arena.limit())
+                                     .with("then", "some wait"));
   }
 
   /// Each stream has connections of its own: a key manager that keeps one waiting does not keep others.

@@ -15,9 +15,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::uint32_t ttl_s = 300;
+constexpr std::uint32_t granted_ttl_s = 300;
 
-key_stream_id numbered(unsigned char n) {
+key_stream_id stream_named(unsigned char n) {
   std::array<std::byte, 16> o{};
   o[0] = std::byte{n};
   return key_stream_id{o};
@@ -59,8 +59,8 @@ struct noting_service final : key_service {
   instance_id self{};
 };
 
-struct device_fixture final : push_device::events {
-  explicit device_fixture(push_device_options o = {}, secret_options memory = {})
+struct driven_device final : push_device::events {
+  explicit driven_device(push_device_options o = {}, secret_options memory = {})
       : arena{memory}, device{o, service, arena, *this} {}
 
   void opened(std::uint64_t ticket, const open_connect_response& r) override { answers[ticket] = r.outcome; }
@@ -77,7 +77,7 @@ struct device_fixture final : push_device::events {
     open_connect_response yes;
     yes.stream = id;
     yes.quality.key_chunk_size = 32;
-    yes.quality.ttl_s = ttl_s;
+    yes.quality.ttl_s = granted_ttl_s;
     yes.epoch = 1;
     device.answer(service.opened.at(n).first, yes);
     work();
@@ -129,58 +129,58 @@ struct device_fixture final : push_device::events {
 }  // namespace
 
 TEST_CASE("push device core: one OPEN_CONNECT with an id at a time") {
-  device_fixture f;
-  const auto first = f.open(numbered(1));
-  const auto second = f.open(numbered(1));
+  driven_device f;
+  const auto first = f.open(stream_named(1));
+  const auto second = f.open(stream_named(1));
   CHECK(f.service.opened.size() == 1);
   CHECK_FALSE(f.answers.contains(first));
   CHECK(f.answers.at(second) == status::no_qkd_connection);  // 500: it is asked again
-  const auto another = f.open(numbered(2));
+  const auto another = f.open(stream_named(2));
   CHECK(f.service.opened.size() == 2);
   CHECK_FALSE(f.answers.contains(another));
-  f.grant(0, numbered(1));
+  f.grant(0, stream_named(1));
   CHECK(f.answers.at(first) == status::success);
-  CHECK(f.answers.at(f.open(numbered(1))) == status::success);  // and is opened again
+  CHECK(f.answers.at(f.open(stream_named(1))) == status::success);  // and is opened again
   CHECK(f.service.opened.size() == 2);
   CHECK(f.device.report().size() == 1);
 }
 
 TEST_CASE("push device core: streams that are registered at once have nothing to do with one another") {
-  device_fixture f;
+  driven_device f;
   const auto first = f.open({});
   const auto second = f.open({});
-  f.grant(0, numbered(1));
-  f.grant(1, numbered(2));
+  f.grant(0, stream_named(1));
+  f.grant(1, stream_named(2));
   CHECK(f.answers.at(first) == status::success);
   CHECK(f.answers.at(second) == status::success);
   CHECK(f.device.report().size() == 2);
 }
 
 TEST_CASE("push device core: a stream that nobody arms is closed after a minute") {
-  device_fixture f;
-  f.open(numbered(1));
-  f.grant(0, numbered(1));
+  driven_device f;
+  f.open(stream_named(1));
+  f.grant(0, stream_named(1));
   CHECK(f.run_until_empty() == 60s);
-  CHECK(f.service.closed == std::vector{numbered(1)});
+  CHECK(f.service.closed == std::vector{stream_named(1)});
   CHECK(f.service.left.size() == 1);
 }
 
 TEST_CASE("push device core: a stream that is opened again posts nothing until it is armed") {
-  device_fixture f;
-  f.open(numbered(1));
-  f.grant(0, numbered(1));
-  CHECK(f.get_key(numbered(1)) == status::success);
+  driven_device f;
+  f.open(stream_named(1));
+  f.grant(0, stream_named(1));
+  CHECK(f.get_key(stream_named(1)) == status::success);
   REQUIRE(f.service.subscribed.size() == 1);
   CHECK(f.service.subscribed[0].second.credit == 16);
-  f.deliver(numbered(1), 0, 4);
+  f.deliver(stream_named(1), 0, 4);
   CHECK(f.posts.size() == 4);
-  CHECK(f.answers.at(f.open(numbered(1))) == status::success);
-  for (const auto attempt : f.posts) f.device.failed(numbered(1), attempt, f.now, 0);
+  CHECK(f.answers.at(f.open(stream_named(1))) == status::success);
+  for (const auto attempt : f.posts) f.device.failed(stream_named(1), attempt, f.now, 0);
   f.posts.clear();
   f.now += 10s;
   f.work();
   CHECK(f.posts.empty());
-  CHECK(f.get_key(numbered(1)) == status::success);
+  CHECK(f.get_key(stream_named(1)) == status::success);
   CHECK(f.posts.size() == 4);
 }
 
@@ -188,34 +188,34 @@ TEST_CASE(
     "push device core: a stream that is opened again and not armed is closed when its keys' life is over") {
   for (const std::size_t keys : {0U, 4U}) {
     CAPTURE(keys);
-    device_fixture f;
-    f.open(numbered(1));
-    f.grant(0, numbered(1));
-    CHECK(f.get_key(numbered(1)) == status::success);
-    f.deliver(numbered(1), 0, keys);
+    driven_device f;
+    f.open(stream_named(1));
+    f.grant(0, stream_named(1));
+    CHECK(f.get_key(stream_named(1)) == status::success);
+    f.deliver(stream_named(1), 0, keys);
     f.now += 10s;
-    CHECK(f.answers.at(f.open(numbered(1))) == status::success);
-    for (const auto attempt : f.posts) f.device.failed(numbered(1), attempt, f.now, 0);
+    CHECK(f.answers.at(f.open(stream_named(1))) == status::success);
+    for (const auto attempt : f.posts) f.device.failed(stream_named(1), attempt, f.now, 0);
     f.work();
-    CHECK(f.run_until_empty() == std::chrono::seconds{ttl_s});
+    CHECK(f.run_until_empty() == std::chrono::seconds{granted_ttl_s});
     CHECK(f.service.below == keys);
-    CHECK(f.service.closed == std::vector{numbered(1)});
+    CHECK(f.service.closed == std::vector{stream_named(1)});
   }
 }
 
 TEST_CASE("push device core: a stream that lacked memory as it was opened again is closed all the same") {
   push_device_options o;
   o.sending.in_flight = 64;
-  device_fixture f{o, secret_options{4'096}};  // for some sixty keys
-  f.open(numbered(1));
-  f.grant(0, numbered(1));
-  CHECK(f.get_key(numbered(1)) == status::success);
-  f.deliver(numbered(1), 0, 128);
-  f.deliver(numbered(1), 128, 8);
+  driven_device f{o, secret_options{4'096}};  // for some sixty keys
+  f.open(stream_named(1));
+  f.grant(0, stream_named(1));
+  CHECK(f.get_key(stream_named(1)) == status::success);
+  f.deliver(stream_named(1), 0, 128);
+  f.deliver(stream_named(1), 128, 8);
   CHECK(f.notes == std::vector<std::string>{
                        "ALARM: there is no memory for all keys on their way: some wait (said once)"});
-  CHECK(f.answers.at(f.open(numbered(1))) == status::success);
-  for (const auto attempt : f.posts) f.device.failed(numbered(1), attempt, f.now, 0);
+  CHECK(f.answers.at(f.open(stream_named(1))) == status::success);
+  for (const auto attempt : f.posts) f.device.failed(stream_named(1), attempt, f.now, 0);
   f.work();
-  CHECK(f.run_until_empty() == std::chrono::seconds{ttl_s});
+  CHECK(f.run_until_empty() == std::chrono::seconds{granted_ttl_s});
 }
