@@ -39,6 +39,8 @@ struct noting_service final : key_service {
     subscribed.emplace_back(who, r);
   }
   stream_reports report(connection_id, const key_stream_id&, time_point) override { return {}; }
+  std::vector<link_report> links(time_point) override { return {}; }
+  stream_reports report_all(time_point) override { return {}; }
   void advance(time_point) override {}
   time_point next_deadline(time_point) const override { return time_point::max(); }
   void shutdown(time_point) override {}

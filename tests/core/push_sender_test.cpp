@@ -10,8 +10,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct fixture {
-  explicit fixture(std::uint64_t first = 0) : sender{{}, first} {}
+struct sending {
+  explicit sending(std::uint64_t first = 0) : sender{{}, first} {}
   void give(std::uint64_t index, time_point expires = time_point::max()) {
     auto key = arena.allocate(32);
     REQUIRE(key);
@@ -32,7 +32,7 @@ struct fixture {
 }  // namespace
 
 TEST_CASE("push sender: posts in order, at most eight without an answer") {
-  fixture f;
+  sending f;
   for (std::uint64_t i = 0; i < 12; ++i) f.give(i);
   const auto first = f.posts();
   REQUIRE(first.size() == 8);
@@ -48,7 +48,7 @@ TEST_CASE("push sender: posts in order, at most eight without an answer") {
 }
 
 TEST_CASE("push sender: what is not acknowledged holds back what lies eight indices behind it") {
-  fixture f;
+  sending f;
   for (std::uint64_t i = 0; i < 16; ++i) f.give(i);
   const auto first = f.posts();
   for (std::size_t i = 1; i < 8; ++i) f.sender.answered(first[i].attempt, 200, f.now, 0);
@@ -63,7 +63,7 @@ TEST_CASE("push sender: what is not acknowledged holds back what lies eight indi
 }
 
 TEST_CASE("push sender: pauses after a failure, twice as long after each, and as at first after a success") {
-  fixture f;
+  sending f;
   f.give(0);
   auto expected = 100ms;
   for (int i = 0; i < 12; ++i) {
@@ -88,7 +88,7 @@ TEST_CASE("push sender: pauses after a failure, twice as long after each, and as
 }
 
 TEST_CASE("push sender: posts that fail together are one failure") {
-  fixture f;
+  sending f;
   for (std::uint64_t i = 0; i < 8; ++i) f.give(i);
   const auto all = f.posts();
   for (const auto& p : all) f.sender.answered(p.attempt, 500, f.now, 0);
@@ -100,7 +100,7 @@ TEST_CASE("push sender: posts that fail together are one failure") {
 }
 
 TEST_CASE("push sender: waits as long as the answer says") {
-  fixture f;
+  sending f;
   f.give(0);
   f.sender.answered(f.posts().at(0).attempt, 503, f.now, 0, 2s);
   CHECK(f.sender.next_deadline() - f.now == 1s);
@@ -109,7 +109,7 @@ TEST_CASE("push sender: waits as long as the answer says") {
 TEST_CASE("push sender: any other answer stops the stream, until it is asked again") {
   for (const unsigned code : {400U, 404U, 401U, 301U, 199U}) {
     CAPTURE(code);
-    fixture f;
+    sending f;
     for (std::uint64_t i = 0; i < 9; ++i) f.give(i);
     const auto all = f.posts();
     f.sender.answered(all[2].attempt, code, f.now, 0);
@@ -126,7 +126,7 @@ TEST_CASE("push sender: any other answer stops the stream, until it is asked aga
 }
 
 TEST_CASE("push sender: a key whose life is over is not posted any more") {
-  fixture f;
+  sending f;
   f.give(0, f.now + 1s);
   f.give(1, f.now + 10s);
   const auto first = f.posts();
@@ -139,7 +139,7 @@ TEST_CASE("push sender: a key whose life is over is not posted any more") {
 }
 
 TEST_CASE("push sender: a key in flight lives until its answer") {
-  fixture f;
+  sending f;
   f.give(0, f.now + 1s);
   const auto p = f.posts();
   f.now += 2s;
@@ -150,7 +150,7 @@ TEST_CASE("push sender: a key in flight lives until its answer") {
 }
 
 TEST_CASE("push sender: a restart leaves out what lies below, and answers of before count still") {
-  fixture f;
+  sending f;
   for (std::uint64_t i = 0; i < 8; ++i) f.give(i);
   const auto all = f.posts();
   f.sender.failed(all[4].attempt, f.now, 0);
@@ -165,7 +165,7 @@ TEST_CASE("push sender: a restart leaves out what lies below, and answers of bef
 }
 
 TEST_CASE("push sender: what is answered late to a post of before a restart does not stop it again") {
-  fixture f;
+  sending f;
   for (std::uint64_t i = 0; i < 2; ++i) f.give(i);
   const auto all = f.posts();
   f.sender.answered(all[0].attempt, 400, f.now, 0);
@@ -179,7 +179,7 @@ TEST_CASE("push sender: what is answered late to a post of before a restart does
 }
 
 TEST_CASE("push sender: an answer counts once") {
-  fixture f;
+  sending f;
   f.give(0);
   const auto p = f.posts();
   f.sender.answered(p[0].attempt, 201, f.now, 0);
@@ -192,14 +192,14 @@ TEST_CASE("push sender: an answer counts once") {
 }
 
 TEST_CASE("push sender: wants no more keys than can be under way soon") {
-  fixture f;
+  sending f;
   std::uint64_t given = 0;
   while (f.sender.room() > 0) f.give(given++);
   CHECK(given == 16);
 }
 
 TEST_CASE("push sender: holds until it is restarted, and lives end meanwhile") {
-  fixture f;
+  sending f;
   for (std::uint64_t i = 0; i < 4; ++i) f.give(i, f.now + (i < 2 ? 1s : 10s));
   const auto first = f.sender.next(f.now);
   REQUIRE(first);

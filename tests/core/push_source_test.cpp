@@ -19,7 +19,7 @@ std::vector<std::byte> octets(std::uint64_t of) {
   return all;
 }
 
-key_stream_id id_of(unsigned char n) {
+key_stream_id stream_of(unsigned char n) {
   std::array<std::byte, 16> o{};
   o[0] = std::byte{n};
   return key_stream_id{o};
@@ -158,8 +158,8 @@ TEST_CASE("push source: one end opens the stream, the other learns its id, and b
   CHECK_FALSE(w.a.source.next_call(w.a.now));  // not before the other end was heard: it may have a stream yet
   w.session(1);
   CHECK_FALSE(w.b.source.next_call(w.b.now));
-  w.open(id_of(9));
-  CHECK(w.b.source.stream() == id_of(9));
+  w.open(stream_of(9));
+  CHECK(w.b.source.stream() == stream_of(9));
   for (const std::uint64_t i : {2U, 0U, 1U}) CHECK(w.a.take(i) == verdict::stored);
   w.talk();
   CHECK(w.a.handed_on().empty());  // the other end has none of them yet
@@ -172,16 +172,16 @@ TEST_CASE("push source: one end opens the stream, the other learns its id, and b
 TEST_CASE("push source: a key that comes again is told from another one with its index") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   CHECK(w.a.take(0) == verdict::stored);
   CHECK(w.a.take(0) == verdict::repeated);
-  CHECK(w.a.take(0, 77, id_of(9)) == verdict::different);
-  CHECK(w.a.take(0, 0, id_of(8)) == verdict::unknown_stream);
+  CHECK(w.a.take(0, 77, stream_of(9)) == verdict::different);
+  CHECK(w.a.take(0, 0, stream_of(8)) == verdict::unknown_stream);
   CHECK(w.b.take(0) == verdict::stored);
   w.talk();
   CHECK(w.a.handed_on() == indices{0});
-  CHECK(w.a.take(0) == verdict::repeated);                // gone, and not taken again
-  CHECK(w.a.take(0, 77, id_of(9)) == verdict::repeated);  // nothing is left to compare with
+  CHECK(w.a.take(0) == verdict::repeated);                    // gone, and not taken again
+  CHECK(w.a.take(0, 77, stream_of(9)) == verdict::repeated);  // nothing is left to compare with
   w.talk();
   CHECK(w.a.handed_on().empty());
   const auto r = w.a.source.report();
@@ -193,7 +193,7 @@ TEST_CASE("push source: a key that comes again is told from another one with its
 TEST_CASE("push source: a key of another size is no key of the stream") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   const auto key = octets(1);
   push_key_material m;
   m.key = std::span{key}.first(31);
@@ -205,7 +205,7 @@ TEST_CASE("push source: a key of another size is no key of the stream") {
 TEST_CASE("push source: what lies a window behind a key never comes, and neither end hands it on") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (std::uint64_t i = 0; i < 12; ++i) CHECK(w.a.take(i) == verdict::stored);
   for (const std::uint64_t i : {0U, 1U, 4U, 5U, 6U, 7U, 8U, 9U}) CHECK(w.b.take(i) == verdict::stored);
   w.talk();
@@ -226,7 +226,7 @@ TEST_CASE("push source: what lies a window behind a key never comes, and neither
 TEST_CASE("push source: a gap is asked about, and left out when the device says that it is gone") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (const std::uint64_t i : {0U, 1U, 2U}) CHECK(w.a.take(i) == verdict::stored);
   for (const std::uint64_t i : {0U, 2U}) CHECK(w.b.take(i) == verdict::stored);
   CHECK_FALSE(w.b.source.next_call(w.b.now));
@@ -244,7 +244,7 @@ TEST_CASE("push source: a gap is asked about, and left out when the device says 
 TEST_CASE("push source: a gap that is filled while the device is asked stays filled") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (const std::uint64_t i : {0U, 2U}) CHECK(w.b.take(i) == verdict::stored);
   w.let_pass(1s);
   CHECK(w.b.call().get.index == 1);
@@ -259,7 +259,7 @@ TEST_CASE("push source: the index wraps") {
   constexpr std::uint64_t first = (std::uint64_t{1} << 32) - 2;
   two_ends w{first};
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (std::uint64_t i = first; i < first + 5; ++i) {
     CHECK(w.a.take(i) == verdict::stored);
     CHECK(w.b.take(i) == verdict::stored);
@@ -272,7 +272,7 @@ TEST_CASE("push source: the index wraps") {
 TEST_CASE("push source: takes no more than it may hold, but what fills a gap") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (std::uint64_t i = 1; i < 8; ++i) CHECK(w.a.take(i) == verdict::stored);
   CHECK(w.a.take(0) == verdict::stored);
   for (std::uint64_t i = 9; i < 17; ++i) CHECK(w.a.take(i) == verdict::stored);
@@ -295,7 +295,7 @@ TEST_CASE("push source: without memory for a key there is no room, until one has
                o.memory = secret_options{std::size_t{64} << 10};  // some thousand keys
              }};
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   std::uint64_t next = 0;
   while (w.a.take(next) == verdict::stored) REQUIRE(++next < 4'096);
   CHECK(w.a.take(next) == verdict::no_room);
@@ -317,9 +317,9 @@ TEST_CASE("push source: has no room before its device has said how large keys ar
   two_ends w;
   w.session(1);
   CHECK(w.a.call().open.stream.is_null());
-  w.a.reply(201, status::peer_not_connected, id_of(9));
+  w.a.reply(201, status::peer_not_connected, stream_of(9));
   w.talk();
-  CHECK(w.b.call().open.stream == id_of(9));
+  CHECK(w.b.call().open.stream == stream_of(9));
   CHECK(w.b.take(0) == verdict::no_room);
   CHECK_FALSE(w.b.source.has_room());
   w.b.reply(201);
@@ -333,11 +333,11 @@ TEST_CASE("push source: a device that has no key just now loses none, and is ask
     two_ends w;
     w.session(1);
     if (armed) {
-      w.open(id_of(9));
+      w.open(stream_of(9));
       w.let_pass(5s);
     } else {
       CHECK(w.a.call().open.stream.is_null());
-      w.a.reply(201, status::peer_not_connected, id_of(9));
+      w.a.reply(201, status::peer_not_connected, stream_of(9));
     }
     for (const auto pause : {100ms, 200ms, 400ms}) {
       const auto c = w.a.call();
@@ -357,7 +357,7 @@ TEST_CASE(
   two_ends w;
   w.session(1);
   CHECK(w.a.call().open.stream.is_null());
-  w.a.reply(201, status::peer_not_connected, id_of(9));
+  w.a.reply(201, status::peer_not_connected, stream_of(9));
   CHECK(w.a.call().get.index == 0);
   w.a.reply(400, status::insufficient_key);
   CHECK_FALSE(w.a.call().get.index);
@@ -382,23 +382,23 @@ TEST_CASE("push source: a stream that a device opens without a name is none") {
 TEST_CASE("push source: a device that knows the stream no more ends it at both ends, and another follows") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (std::uint64_t i = 0; i < 3; ++i) CHECK(w.a.take(i) == verdict::stored);
   for (std::uint64_t i = 0; i < 2; ++i) CHECK(w.b.take(i) == verdict::stored);
   w.talk();
   w.let_pass(5s);
   CHECK(w.a.call().what == push_call::kind::get_key);
   w.a.reply(400, status::get_key_peer_not_connected);
-  CHECK(w.a.take(3, 3, id_of(9)) == verdict::unknown_stream);
+  CHECK(w.a.take(3, 3, stream_of(9)) == verdict::unknown_stream);
   w.talk();
-  CHECK(w.b.take(2, 2, id_of(9)) == verdict::unknown_stream);
+  CHECK(w.b.take(2, 2, stream_of(9)) == verdict::unknown_stream);
   for (end* const e : {&w.a, &w.b}) {
     e->now += 1s;
     CHECK(e->call().what == push_call::kind::close);
     e->reply(204);
   }
-  w.open(id_of(10));
-  for (end* const e : {&w.a, &w.b}) CHECK(e->take(0, 100, id_of(10)) == verdict::stored);
+  w.open(stream_of(10));
+  for (end* const e : {&w.a, &w.b}) CHECK(e->take(0, 100, stream_of(10)) == verdict::stored);
   w.talk();
   CHECK(w.a.handed_on() == indices{0, 1, 100});
   CHECK(w.b.handed_on() == indices{0, 1, 100});
@@ -410,7 +410,7 @@ TEST_CASE(
     "stream") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   push_key_material m;
   m.outcome = status::no_qkd_connection;
   const auto key = octets(0);
@@ -424,7 +424,7 @@ TEST_CASE(
 TEST_CASE("push source: in a new session both ends go on with the lowest key that both may still hand on") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   for (std::uint64_t i = 0; i < 6; ++i) {
     CHECK(w.a.take(i) == verdict::stored);
     CHECK(w.b.take(i) == verdict::stored);
@@ -443,7 +443,7 @@ TEST_CASE("push source: an end that begins anew learns the stream from the other
     CAPTURE(first);
     two_ends w;
     w.session(1);
-    w.open(id_of(9));
+    w.open(stream_of(9));
     for (std::uint64_t i = 0; i < 6; ++i) {
       CHECK(w.a.take(i) == verdict::stored);
       CHECK(w.b.take(i) == verdict::stored);
@@ -466,7 +466,7 @@ TEST_CASE("push source: an end that begins anew learns the stream from the other
       while (two_ends::pass(old, anew) || two_ends::pass(anew, old)) {}
     };
     talk();
-    CHECK(anew.call().open.stream == id_of(9));
+    CHECK(anew.call().open.stream == stream_of(9));
     anew.reply(201);
     const auto c = anew.call();
     CHECK(c.get.index == 6);
@@ -484,7 +484,7 @@ TEST_CASE("push source: the first that is missing is gone at a device, and the n
   two_ends w;
   w.session(1);
   CHECK(w.a.call().open.stream.is_null());
-  w.a.reply(201, status::peer_not_connected, id_of(9));
+  w.a.reply(201, status::peer_not_connected, stream_of(9));
   CHECK(w.a.call().get.index == 0);
   w.a.reply(400, status::insufficient_key);
   const auto c = w.a.call();
@@ -517,11 +517,11 @@ TEST_CASE("push source: a device that does not answer is asked again, ever more 
 TEST_CASE("push source: asks for the stream's CLOSE in the end, and for nothing after it") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   w.a.source.finish();
   const auto c = w.a.call();
   CHECK(c.what == push_call::kind::close);
-  CHECK(c.close.stream == id_of(9));
+  CHECK(c.close.stream == stream_of(9));
   w.a.reply(204);
   w.let_pass(100s);
   CHECK_FALSE(w.a.source.next_call(w.a.now));
@@ -531,15 +531,15 @@ TEST_CASE("push source: a stream that is opened while it ends is closed") {
   two_ends w;
   w.session(1);
   CHECK(w.a.call().open.stream.is_null());
-  w.a.reply(201, status::peer_not_connected, id_of(9));
+  w.a.reply(201, status::peer_not_connected, stream_of(9));
   w.talk();
-  CHECK(w.b.call().open.stream == id_of(9));
+  CHECK(w.b.call().open.stream == stream_of(9));
   w.b.source.finish();
   CHECK_FALSE(w.b.source.next_call(w.b.now));
   w.b.reply(201);
   const auto c = w.b.call();
   CHECK(c.what == push_call::kind::close);
-  CHECK(c.close.stream == id_of(9));
+  CHECK(c.close.stream == stream_of(9));
   w.b.reply(204);
   CHECK_FALSE(w.b.source.next_call(w.b.now));
 
@@ -547,14 +547,14 @@ TEST_CASE("push source: a stream that is opened while it ends is closed") {
   v.session(1);
   CHECK(v.a.call().open.stream.is_null());
   v.a.source.finish();
-  v.a.reply(201, status::peer_not_connected, id_of(9));
-  CHECK(v.a.call().close.stream == id_of(9));
+  v.a.reply(201, status::peer_not_connected, stream_of(9));
+  CHECK(v.a.call().close.stream == stream_of(9));
 }
 
 TEST_CASE("push standing: comes out as it went in, and nothing else is one") {
   push_standing s;
   s.generation = 3;
-  s.stream = id_of(4);
+  s.stream = stream_of(4);
   s.first = 5;
   s.resolved = (std::uint64_t{1} << 40) + 1;
   s.heard = 77;
@@ -585,14 +585,14 @@ TEST_CASE("push source: what cannot be from the other end breaks the connection"
   const auto said = [](push_standing s) {
     two_ends w;
     w.session(1);
-    w.open(id_of(9));
+    w.open(stream_of(9));
     CHECK(w.a.take(0) == verdict::stored);
     std::vector<std::byte> out;
     encode(s, out);
     return w.a.source.channel()->receive(out).has_value();
   };
   push_standing s;
-  s.stream = id_of(9);
+  s.stream = stream_of(9);
   s.chunk = 32;
   CHECK(said(s));
   s.heard = 2;  // of what is not here
@@ -607,9 +607,9 @@ TEST_CASE("push source: what cannot be from the other end breaks the connection"
 TEST_CASE("push source: what the other end has lost is remembered up to a bound") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   push_standing s;
-  s.stream = id_of(9);
+  s.stream = stream_of(9);
   s.chunk = 32;
   std::size_t runs = 0;
   for (bool heard = true; heard;) {
@@ -628,9 +628,9 @@ TEST_CASE("push source: what the other end has lost is remembered up to a bound"
 TEST_CASE("push source: devices whose keys differ in size are found out") {
   two_ends w;
   w.session(1);
-  w.open(id_of(9));
+  w.open(stream_of(9));
   push_standing s;
-  s.stream = id_of(9);
+  s.stream = stream_of(9);
   s.chunk = 16;
   std::vector<std::byte> out;
   encode(s, out);

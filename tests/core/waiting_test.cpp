@@ -25,7 +25,7 @@
 
 using namespace qkd004;
 using namespace std::chrono_literals;
-using test::waiting_call;
+using ::test::waiting_call;
 
 namespace {
 
