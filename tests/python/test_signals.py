@@ -218,7 +218,9 @@ def test_no_key_is_lost_when_interrupts_rain(open_pair):
     armed = False
 
     def stop(*_):
+        nonlocal armed
         if armed:
+            armed = False
             raise Stop
 
     before = signal.signal(signal.SIGALRM, stop)
