@@ -108,12 +108,12 @@ TEST_CASE("operations: a site whose peer is gone is not ready, and says which an
   operations::service service{both->a->context, *both->a->site, observed_site::quick()};
   REQUIRE(service.start());
   const std::string address = both->a->site->addresses().at(1);
-  REQUIRE(both->a->log.has("peer b is up"));
+  REQUIRE(both->a->log.has("a peer is up link=link peer=b"));
   CHECK(raw_http{address}.ask(get("/readyz")).status == 200);
   CHECK(sample(metrics_of(address), "qkd004_peer_up{link=\"link\",peer=\"b\"}") == 1);
   CHECK(sample(metrics_of(address), "qkd004_ready") == 1);
   both->b.reset();
-  REQUIRE(both->a->log.has("cannot reach b"));
+  REQUIRE(both->a->log.has("cannot reach a peer link=link peer=b"));
   const auto not_ready = raw_http{address}.ask(get("/readyz"));
   CHECK(not_ready.status == 503);
   CHECK(not_ready.body.find("\"why\":\"the peer is not connected: ") != std::string::npos);
