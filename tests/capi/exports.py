@@ -70,7 +70,7 @@ struct t { char c[64]; };
     assert violations(names, good) == []
     assert violations(names, good + "\n0004 W other") == ["other is exported and not declared"]
     assert len(violations(names, good + "\n0004 T _ZN4asio6detail3runEv@@OURS_0")) == 1
-    assert len(violations(names, good.replace("first", "frist"))) == 2
+    assert len(violations(names, good.replace("first", "third"))) == 2
     assert violations(names | {"third"}, good) == ["third is declared and not exported"]
     assert len(violations(names, good + "\n  U _ZN6qkd0046clientC1Ev")) == 1
     print("self-check passed")
