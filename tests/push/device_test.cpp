@@ -246,6 +246,8 @@ struct posted_to : running_site {
     REQUIRE(site.add(std::move(r)));
     start();
   }
+  ~posted_to() { stop(); }
+
   std::vector<std::string> wait(std::size_t count) {
     std::unique_lock lock{mutex};
     REQUIRE(came.wait_for(lock, patience, [&] { return bodies.size() >= count; }));

@@ -36,17 +36,21 @@ inline constexpr std::chrono::seconds patience{20};
 /// A site on a thread of its own, with whatever stands on it.
 struct running_site {
   explicit running_site(net::site_options o) : work{context.get_executor()}, site{context, std::move(o)} {}
-  ~running_site() {
+  ~running_site() { stop(); }
+  running_site(const running_site&) = delete;
+  running_site& operator=(const running_site&) = delete;
+
+  /// Whoever derives from it and has what the thread uses does so before that goes.
+  void stop() {
+    if (!thread.joinable()) return;
     asio::post(context, [this] {
       if (receiver) receiver->stop();
       if (device) device->stop();
       site.stop();
     });
     work.reset();
-    if (thread.joinable()) thread.join();
+    thread.join();
   }
-  running_site(const running_site&) = delete;
-  running_site& operator=(const running_site&) = delete;
 
   void start() {
     std::string why;
