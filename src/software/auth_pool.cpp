@@ -230,7 +230,12 @@ std::error_code create(const complaint& complain, std::span<const std::byte> boo
       ::open(name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, S_IRUSR | S_IWUSR)};
   if (!made) return complain_new.errno_of("create");
   const auto file = source::open_private(complain_new, O_RDWR | O_NOFOLLOW, source::others::refused);
-  if (!file) return file.error();
+  if (!file) {
+    // whoever had it in between has given it its own name
+    return file.error() == std::errc::no_such_file_or_directory && !is_missing(complain.path)
+               ? complain_new(busy(), "another process has just made it")
+               : file.error();
+  }
   const int descriptor = file->descriptor.get();
   if (const auto error = lock(descriptor, complain_new)) return error;
   // whoever had the lock before may have given this very file its name, and used it

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdio>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -622,8 +623,13 @@ TEST_CASE("auth_pool: is made by one process when many make it at once") {
       REQUIRE(child >= 0);
       if (child == 0) {
         // each takes the first pads that it can have, and leaves without giving back
-        auto pool = auth_pool::open(here.path, here.bootstrap, site::arena_of(1 << 22), nullptr);
-        if (!pool) ::_exit(pool.error() == std::errc::device_or_resource_busy ? 0 : 1);
+        std::string why;
+        auto pool = auth_pool::open(here.path, here.bootstrap, site::arena_of(1 << 22), &why);
+        if (!pool) {
+          const bool is_busy = pool.error() == std::errc::device_or_resource_busy;
+          if (!is_busy) std::fprintf(stderr, "%s\n", why.c_str());
+          ::_exit(is_busy ? 0 : 1);
+        }
         ::_exit(pool->position() % 100 == 0 && pool->begin_session(pool->position() + 100, bootstrap_octets)
                     ? 2
                     : 3);
