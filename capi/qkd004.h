@@ -173,7 +173,7 @@ typedef struct qkd004_connect_options {
   uint32_t connect_timeout_ms; /**< 0: 5,000 */
   int allow_insecure;          /**< not 0: plain TCP off loopback */
   int plain;                   /**< not 0: speak 004 only, no HELLO */
-  int per_call;                /**< not 0: a connection for every call, as some servers want it */
+  int per_call;                /**< not 0: a connection for every call, as some servers want it; not HTTP */
   const char *certificate;     /**< PEM file of this end, for TLS; NULL: none */
   const char *key;             /**< its private key, PEM; nobody but its owner may read the file */
   const char *authority;       /**< PEM file of the authorities the server's certificate may come from */

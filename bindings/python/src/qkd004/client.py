@@ -231,9 +231,9 @@ def connect(
     ``tls``) or ``unix:/path``; or over a :class:`Transport` of your own.
 
     ``connect_timeout`` is in seconds. Plain TCP off loopback wants ``allow_insecure``. ``plain`` speaks GS QKD 004
-    only, ``per_call`` makes a connection for every call, as some servers want it. Keys live in locked memory, at most
-    ``memory_bytes`` of it; where the system refuses to lock it (``ulimit -l``), that is ResourceLimit unless
-    ``allow_unlocked``. A connection that breaks is made again at the next call.
+    only, ``per_call`` makes a connection for every call, as some servers want it (not over HTTP). Keys live in locked
+    memory, at most ``memory_bytes`` of it; where the system refuses to lock it (``ulimit -l``), that is ResourceLimit
+    unless ``allow_unlocked``. A connection that breaks is made again at the next call.
 
     Raises InvalidArgument (the URI, plain TCP off loopback, ``qkd004s`` without ``tls``), TransportError with the
     system's errno: EACCES for a certificate that either end refuses.
